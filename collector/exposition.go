@@ -268,7 +268,7 @@ func (d *deflated) Write(p []byte) (int, error) {
 
 // finish ends the last block at a byte's boundary without ending the stream.
 func (d *deflated) finish() {
-	d.writer.Flush() //nolint:errcheck // a bytes.Buffer takes everything
+	d.writer.Flush() // into a bytes.Buffer, which takes everything
 	d.writer = nil
 }
 

@@ -98,6 +98,8 @@ func run(ctx context.Context, args []string, p process) int {
 	app.ErrorWriter(p.stderr)
 	name, err := app.Parse(args)
 	switch {
+	case len(args) == 0: // kingpin has shown the usage, as if asked for it
+		return exitUsage
 	case ended:
 		return exitDone
 	case err != nil:

@@ -76,7 +76,7 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 			log.Info("ending")
 			return nil
 		case <-p.hangup:
-			reload() //nolint:errcheck // logged, and shown on a gauge
+			reload() // its error is logged, and shown on a gauge
 		case err := <-server.failed:
 			return fmt.Errorf("serve HTTP: %w", err)
 		}

@@ -21,11 +21,17 @@ func (s *Server) functions(req request) (any, *failure) {
 	if !ok {
 		return nil, &failure{http.StatusNotFound, object{"message": "resource is not found", "type": "not_found"}}
 	}
+	// Only what can be found is spelled out: an account of thousands is asked
+	// about one function at a time.
+	wanted := wanted{namespaceID: req.query.Get("namespace_id"), functionID: req.query.Get("function_id")}
+	if collection == "functions" && len(req.path) == 4 {
+		wanted.functionID = req.path[3]
+	}
 	var items []item
 	for _, p := range s.account.Projects {
 		for n := range p.Namespaces {
-			if ns := &p.Namespaces[n]; ns.Region == region {
-				items = append(items, read.of(s.account, p.ID, ns)...)
+			if ns := &p.Namespaces[n]; ns.Region == region && (wanted.namespaceID == "" || wanted.namespaceID == ns.ID) {
+				items = append(items, read.of(s.account, p.ID, ns, wanted)...)
 			}
 		}
 	}
@@ -94,6 +100,9 @@ func (s *Server) mayList(req request, region string, read collection) *failure {
 	return nil
 }
 
+// wanted are the IDs that a call asks for; empty: all.
+type wanted struct{ namespaceID, functionID string }
+
 // item is an object of a collection with what it can be found by.
 type item struct {
 	body                               object
@@ -118,22 +127,25 @@ func (i item) matches(req request) bool {
 type collection struct {
 	name  string
 	needs []string
-	of    func(a *Account, projectID string, ns *Namespace) []item
+	of    func(a *Account, projectID string, ns *Namespace, w wanted) []item
 }
 
 var collections = map[string]collection{
-	"namespaces": {"Namespace", nil, func(a *Account, project string, ns *Namespace) []item {
+	"namespaces": {"Namespace", nil, func(a *Account, project string, ns *Namespace, _ wanted) []item {
 		return []item{{body: namespaceBody(a, project, ns), projectID: project, namespaceID: ns.ID, created: ns.Created}}
 	}},
 	"functions": {"Function", []string{"namespace_id"}, ofFunctions(func(ns *Namespace, f *Function) []object {
 		return []object{functionBody(ns, f)}
 	})},
-	"tokens": {"Token", []string{"function_id", "namespace_id"}, func(_ *Account, project string, ns *Namespace) []item {
+	"tokens": {"Token", []string{"function_id", "namespace_id"}, func(_ *Account, project string, ns *Namespace, w wanted) []item {
 		var items []item
 		for _, t := range ns.Tokens {
 			items = append(items, item{body: tokenBody(t, object{"namespace_id": ns.ID}), projectID: project, namespaceID: ns.ID})
 		}
 		for _, f := range ns.Functions {
+			if w.functionID != "" && w.functionID != f.ID {
+				continue
+			}
 			for _, t := range f.Tokens { // not found by the namespace: it is the function's
 				items = append(items, item{body: tokenBody(t, object{"function_id": f.ID}), projectID: project, functionID: f.ID})
 			}
@@ -168,15 +180,18 @@ var collections = map[string]collection{
 		}
 		return bodies
 	})},
-	"runtimes": {"Runtime", nil, func(*Account, string, *Namespace) []item { return nil }},
+	"runtimes": {"Runtime", nil, func(*Account, string, *Namespace, wanted) []item { return nil }},
 }
 
 // ofFunctions reads what hangs on each function.
-func ofFunctions(bodies func(*Namespace, *Function) []object) func(*Account, string, *Namespace) []item {
-	return func(_ *Account, project string, ns *Namespace) []item {
+func ofFunctions(bodies func(*Namespace, *Function) []object) func(*Account, string, *Namespace, wanted) []item {
+	return func(_ *Account, project string, ns *Namespace, w wanted) []item {
 		var items []item
 		for n := range ns.Functions {
 			f := &ns.Functions[n]
+			if w.functionID != "" && w.functionID != f.ID {
+				continue
+			}
 			for _, body := range bodies(ns, f) {
 				items = append(items, item{body: body, projectID: project, namespaceID: ns.ID, functionID: f.ID, created: f.Created})
 			}

@@ -36,7 +36,7 @@ func (s *Server) Pipe() (transport *http.Transport, close func()) {
 func (s *Server) serve(listener net.Listener) (end func()) {
 	server := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
 	var serving sync.WaitGroup
-	serving.Go(func() { server.Serve(listener) }) //nolint:errcheck // ends by Close
+	serving.Go(func() { server.Serve(listener) }) // until Close
 	return func() {
 		s.mu.Lock()
 		select {

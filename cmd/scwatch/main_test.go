@@ -1,0 +1,179 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.etcd.io/bbolt"
+
+	"github.com/scwatch/scwatch/internal/simulator"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"scwatch": main})
+}
+
+// TestScripts runs what users see: the commands, their output and exit codes,
+// against the simulated account.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("SCWATCH_UPDATE") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Values[simulated{}] = simulator.New(simulator.DemoAccount(time.Now()))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"simulator": startSimulator,
+			"fault":     switchFault,
+			"account":   changeAccount,
+			"freeport":  findPort,
+			"occupy":    occupyPort,
+			"exits":     runAndExit,
+			"until":     waitFor,
+			"post":      post,
+			"schema":    setSchema,
+			"signal":    sendSignal,
+		},
+	})
+}
+
+// simulated is the key of a script's simulator.
+type simulated struct{}
+
+func sim(ts *testscript.TestScript) *simulator.Server {
+	return ts.Value(simulated{}).(*simulator.Server)
+}
+
+// startSimulator serves the demo's account, and sets the credentials for it.
+func startSimulator(ts *testscript.TestScript, _ bool, _ []string) {
+	url, end, err := sim(ts).Listen("127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(end)
+	for name, value := range map[string]string{
+		"SCW_API_URL": url, "SCW_ACCESS_KEY": simulator.DemoAccessKey, "SCW_SECRET_KEY": simulator.DemoSecretKey,
+		"SCW_DEFAULT_PROJECT_ID": simulator.DemoHome, "SCW_DEFAULT_ORGANIZATION_ID": simulator.DemoOrganization,
+	} {
+		ts.Setenv(name, value)
+	}
+}
+
+var faults = map[string]simulator.Kind{
+	"hang": simulator.Hang, "500": simulator.ServerError, "denied": simulator.Denied, "html": simulator.NoJSON,
+}
+
+// switchFault: fault KIND [PATH]
+func switchFault(ts *testscript.TestScript, _ bool, args []string) {
+	fault := simulator.Fault{Kind: faults[args[0]]}
+	if len(args) > 1 {
+		fault.Path = args[1]
+	}
+	sim(ts).Fault(fault)
+}
+
+// changeAccount: account NAMESPACE FUNCTION PRIVACY
+func changeAccount(ts *testscript.TestScript, _ bool, args []string) {
+	sim(ts).Update(func(a *simulator.Account) { a.Lookup(args[0], args[1]).Privacy = args[2] })
+}
+
+// findPort: freeport NAME sets the variable NAME to a port that is free.
+func findPort(ts *testscript.TestScript, _ bool, args []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
+	ts.Check(listener.Close())
+}
+
+// occupyPort: occupy NAME does the same, and keeps the port.
+func occupyPort(ts *testscript.TestScript, _ bool, args []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { listener.Close() })
+	ts.Setenv(args[0], strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
+}
+
+// runAndExit: exits CODE PROGRAM ARGS...
+func runAndExit(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit := (*exec.ExitError)(nil); err != nil {
+		ok := false
+		if exit, ok = err.(*exec.ExitError); !ok {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ExitCode()
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// sendSignal: signal TERM|INT|HUP to the last program in the background.
+func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
+	running := ts.BackgroundCmds()
+	ts.Check(running[len(running)-1].Process.Signal(map[string]os.Signal{
+		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP,
+	}[args[0]]))
+}
+
+// waitFor: until URL PATTERN waits until the answer matches; with ! until it
+// no longer does.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	last := ""
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		last = fetch(http.MethodGet, args[0])
+		if pattern.MatchString(last) != neg {
+			return
+		}
+	}
+	ts.Fatalf("%s answers, after 30 s:\n%.3000s", args[0], last)
+}
+
+// post: post URL writes the status and the body to stdout.
+func post(ts *testscript.TestScript, _ bool, args []string) {
+	fmt.Fprint(ts.Stdout(), fetch(http.MethodPost, args[0]))
+}
+
+func fetch(method, url string) string {
+	req, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}).Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s\n%s", resp.Status, body)
+}
+
+// setSchema: schema FILE N makes a state file one of schema N.
+func setSchema(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.ParseUint(args[1], 10, 64)
+	ts.Check(err)
+	db, err := bbolt.Open(ts.MkAbs(args[0]), 0o600, nil)
+	ts.Check(err)
+	defer db.Close()
+	ts.Check(db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), binary.BigEndian.AppendUint64(nil, n))
+	}))
+}
