@@ -170,12 +170,15 @@ func (p *page[T]) UnmarshalJSON(data []byte) error {
 	}
 	var items []*T
 	var total *int
-	for key, into := range map[string]any{p.key: &items, "total_count": &total} {
-		raw, ok := fields[key]
+	for _, field := range []struct {
+		key  string
+		into any
+	}{{p.key, &items}, {"total_count", &total}} {
+		raw, ok := fields[field.key]
 		if !ok {
-			return &shapeError{fmt.Sprintf("%q is missing", key)}
+			return &shapeError{fmt.Sprintf("%q is missing", field.key)}
 		}
-		if err := json.Unmarshal(raw, into); err != nil {
+		if err := json.Unmarshal(raw, field.into); err != nil {
 			return err
 		}
 	}
