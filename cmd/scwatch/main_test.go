@@ -1,9 +1,16 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +56,8 @@ func TestScripts(t *testing.T) {
 			"post":      post,
 			"schema":    setSchema,
 			"signal":    sendSignal,
+			"get":       getPage,
+			"selfsign":  selfSign,
 		},
 	})
 }
@@ -144,6 +154,29 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s answers, after 30 s:\n%.3000s", args[0], last)
 }
 
+// getPage: get URL FILE
+func getPage(ts *testscript.TestScript, _ bool, args []string) {
+	_, body, _ := strings.Cut(fetch(http.MethodGet, args[0]), "\n")
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(body), 0o600))
+}
+
+// selfSign: selfsign CERTIFICATE KEY writes a key and its certificate.
+func selfSign(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"scwatch.example"}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	ts.Check(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	for file, block := range map[string]*pem.Block{
+		args[0]: {Type: "CERTIFICATE", Bytes: certificate},
+		args[1]: {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		ts.Check(os.WriteFile(ts.MkAbs(file), pem.EncodeToMemory(block), 0o600))
+	}
+}
+
 // post: post URL writes the status and the body to stdout.
 func post(ts *testscript.TestScript, _ bool, args []string) {
 	fmt.Fprint(ts.Stdout(), fetch(http.MethodPost, args[0]))
@@ -154,7 +187,7 @@ func fetch(method, url string) string {
 	if err != nil {
 		return err.Error()
 	}
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}).Do(req)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
 		return err.Error()
 	}
