@@ -23,7 +23,6 @@ COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
 VOLUME /data
 EXPOSE 9762
-# Fast again and again until the first poll is done, then now and then.
-HEALTHCHECK --interval=30s --timeout=6s --start-period=60s --start-interval=2s CMD ["/scwatch", "health"]
+HEALTHCHECK --interval=30s --timeout=6s --start-period=60s CMD ["/scwatch", "health"]
 ENTRYPOINT ["/scwatch", "--storage.path=/data"]
 CMD ["serve"]

@@ -67,8 +67,8 @@ func (e *APIError) Error() string {
 	return b.String()
 }
 
-// refused tells whether err says that the key may not do this.
-func refused(err error) bool {
+// Refused tells whether err says that the key may not do this.
+func Refused(err error) bool {
 	var e *APIError
 	return errors.As(err, &e) && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden)
 }
@@ -91,9 +91,21 @@ func (a *API) get(ctx context.Context, attempted, path string, query url.Values,
 	if err != nil {
 		e := &APIError{Attempted: attempted, Status: ex.Status, RequestID: ex.RequestID}
 		e.Reason, e.Advice = explain(err, ex.Status)
+		if ex.Status == http.StatusForbidden {
+			product, _, _ := strings.Cut(path[1:], "/")
+			e.Advice = fmt.Sprintf("give the key's application the permission set %s (a change takes a while to spread)", readers[product])
+		}
 		return e
 	}
 	return nil
+}
+
+// readers are the permission sets that may read a product.
+var readers = map[string]string{
+	"functions": "FunctionsReadOnly in this project",
+	"account":   "ProjectReadOnly in the organization",
+	"iam":       "IAMReadOnly in the organization",
+	"cockpit":   "ObservabilityReadOnly in this project",
 }
 
 // notOfAPI is the reason of an error answer that no Scaleway API gives.
@@ -140,8 +152,6 @@ func explain(err error, status int) (reason, advice string) {
 	switch {
 	case status == http.StatusUnauthorized:
 		advice = "check that the API key exists, is complete and has not expired"
-	case status == http.StatusForbidden:
-		advice = "give the key's application the permission set FunctionsReadOnly in this project (a change takes a while to spread)"
 	case status == http.StatusTooManyRequests:
 		advice = "lower collect.rate_limit or raise collect.interval"
 	case reason == notOfAPI:

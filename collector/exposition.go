@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/s2"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
 
@@ -112,6 +113,20 @@ func (e *Exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := e.current.Load().encoding(f).write(w, own.Bytes()); err != nil {
 		e.log.Debug("a scraper left before the end", "err", err)
 	}
+}
+
+// Gather returns what a scrape would show now.
+func (e *Exposition) Gather() ([]*dto.MetricFamily, error) {
+	families, err := e.own.Gather()
+	if err != nil {
+		return nil, err
+	}
+	s := e.current.Load().snapshot
+	labels := functionLabels(s.Functions)
+	for i := range Metrics {
+		families = append(families, Metrics[i].family(s, labels))
+	}
+	return families, nil
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}

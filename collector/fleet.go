@@ -186,6 +186,19 @@ func (f *Fleet) Ready() error {
 	return nil
 }
 
+// Settled tells whether every unit was tried, so that what is absent was looked
+// for.
+func (f *Fleet) Settled() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, u := range f.units {
+		if !u.status.Tried {
+			return false
+		}
+	}
+	return len(f.units) > 0
+}
+
 // save keeps the history. A disk that is full ends no polling: what could not
 // be kept is kept with the next change.
 func (f *Fleet) save() {

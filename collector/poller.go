@@ -286,7 +286,7 @@ func (p *Poller) Preflight(ctx context.Context) error {
 	for _, project := range p.settings.Projects {
 		for _, region := range p.settings.Regions {
 			_, err := p.api.namespaces(ctx, project, region)
-			if !refused(err) {
+			if !Refused(err) {
 				return nil
 			}
 			errs = append(errs, err)
@@ -299,7 +299,7 @@ func (p *Poller) Preflight(ctx context.Context) error {
 }
 
 func refusal(err error) error {
-	if refused(err) {
+	if Refused(err) {
 		return err
 	}
 	return nil

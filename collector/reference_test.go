@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/scwatch/scwatch/collector/push"
 	"github.com/scwatch/scwatch/internal/httpclient"
 )
 
@@ -40,22 +42,42 @@ Series about a function carry its identity: `+"`"+strings.Join(identity, "`, `")
 			writeMetric(&page, m.Name, m.Type, m.Labels, m.Help)
 		}
 	}
-	registry := prometheus.NewRegistry()
-	NewPollMetrics(registry)
-	httpclient.NewMetrics(registry, "functions")
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		var labels []string
-		for _, l := range family.Metric[0].Label {
-			labels = append(labels, l.GetName())
-		}
-		writeMetric(&page, family.GetName(), strings.ToLower(family.Type.String()), labels, family.GetHelp())
+	own := &described{}
+	NewPollMetrics(own)
+	httpclient.NewMetrics(own)
+	push.NewMetrics(own)
+	for _, m := range own.metrics {
+		writeMetric(&page, m.Name, m.Type, m.Labels, m.Help)
 	}
 	page.WriteString("\nThe daemon's build, the last reload of its configuration, its process and its Go runtime are there as well: `scwatch_build_info`, `scwatch_config_last_reload_successful`, `scwatch_config_last_reload_success_timestamp_seconds`, `process_*`, `go_*`.\n")
 	golden(t, "../../docs/metrics.md", page.Bytes())
+}
+
+// described is a registerer that takes down what it is given, values or not.
+type described struct {
+	prometheus.Registerer
+	metrics []Metric
+}
+
+var description = regexp.MustCompile(`fqName: "(.*?)", help: "(.*?)", .*variableLabels: \{(.*?)\}`)
+
+func (d *described) MustRegister(collectors ...prometheus.Collector) {
+	for _, c := range collectors {
+		descs := make(chan *prometheus.Desc, 1)
+		c.Describe(descs)
+		parts := description.FindStringSubmatch((<-descs).String())
+		m := Metric{Name: parts[1], Help: parts[2], Type: counter}
+		if parts[3] != "" {
+			m.Labels = strings.Split(parts[3], ",")
+		}
+		switch c.(type) {
+		case *prometheus.GaugeVec, prometheus.Gauge:
+			m.Type = gauge
+		case *prometheus.HistogramVec:
+			m.Type = "histogram"
+		}
+		d.metrics = append(d.metrics, m)
+	}
 }
 
 func writeMetric(page *bytes.Buffer, name, kind string, labels []string, help string) {

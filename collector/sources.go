@@ -167,7 +167,7 @@ func (p *Poller) readProjects(ctx context.Context) (map[string]string, error) {
 	before := p.fleet.items(Unit{Source: sourceProjects}).Projects
 	for _, id := range p.settings.Projects {
 		project, err := p.api.project(ctx, id)
-		if err != nil && !refused(err) {
+		if err != nil && !Refused(err) {
 			return nil, err
 		}
 		if err != nil {
@@ -185,7 +185,7 @@ const credentialAPIKey = "api_key"
 // entry has its end kept as it was last told.
 func (p *Poller) readCredentials(ctx context.Context, _ time.Duration) (Items, error) {
 	key, err := p.api.apiKey(ctx, p.settings.AccessKey)
-	if refused(err) || missing(err) {
+	if Refused(err) || missing(err) {
 		return p.fleet.items(Unit{Source: sourceCredentials}), nil
 	}
 	ends := map[string]time.Time{}

@@ -4,12 +4,16 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,4 +95,140 @@ func memory(b *testing.B, pid int, key string) float64 {
 		b.Fatal(err)
 	}
 	return kB * 1024 / 1e6
+}
+
+// The same metrics of 1,000 functions, by scwatch's own push and by Prometheus
+// in agent mode that scrapes it, into a receiver each, every second: over a
+// minute with an outage of 20 s in it, and a kill -9 of the sender in the middle
+// of the outage. lost-s is how many of the seconds have no sample of a counter
+// that rises every second.
+func BenchmarkOutage(b *testing.B) {
+	for _, sender := range []string{"scwatch", "agent"} {
+		b.Run(sender, func(b *testing.B) {
+			for b.Loop() {
+				outage(b, sender)
+			}
+		})
+	}
+}
+
+func outage(b *testing.B, sender string) {
+	dir := b.TempDir()
+	receiver := "http://" + startProgram(b, "prometheus", func(address string) []string {
+		return []string{"--config.file=" + writeConfig(b, dir, "receiver.yml", ""), "--storage.tsdb.path=" + filepath.Join(dir, "tsdb"), "--web.listen-address=" + address, "--web.enable-remote-write-receiver"}
+	}, nil, nil)
+	target, _ := url.Parse(receiver)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	var down atomic.Bool
+	var bytesSent atomic.Int64
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if down.Load() {
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+			return
+		}
+		bytesSent.Add(r.ContentLength)
+		proxy.ServeHTTP(w, r)
+	}))
+	defer gateway.Close()
+	sim := simulator.New(simulator.LargeAccount(1000, 100, 3, time.Now()))
+	api, end, err := sim.Listen("127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer end()
+	program := filepath.Join(b.TempDir(), "scwatch")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	pushing := fmt.Sprintf("collect: {interval: 1s, slow_interval: 1h, rate_limit: 10000}\npush: {enabled: %v, interval: 1s, heartbeat: 2s, url: %q}", sender == "scwatch", gateway.URL+"/api/v1/write")
+	env := []string{
+		"HOME=/nowhere", "SCW_API_URL=" + api, "SCW_ACCESS_KEY=" + simulator.DemoAccessKey, "SCW_SECRET_KEY=" + simulator.DemoSecretKey,
+		"SCW_DEFAULT_PROJECT_ID=" + simulator.DemoHome, "SCWATCH_CONFIG=" + pushing,
+	}
+	var killed *exec.Cmd
+	daemon := func(address string) []string {
+		return []string{"serve", "--web.listen-address=" + address, "--storage.path=" + filepath.Join(dir, "data"), "--log.level=error"}
+	}
+	metrics := startProgram(b, program, daemon, env, &killed)
+	restart := func() { startProgram(b, program, daemon, env, &killed) }
+	if sender == "agent" {
+		file := writeConfig(b, dir, "agent.yml", fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs: [{job_name: a, static_configs: [{targets: [%q]}], metric_relabel_configs: [{source_labels: [__name__], regex: '(scaleway|scwatch)_.*', action: keep}]}]\nremote_write: [{url: %q}]", metrics, gateway.URL+"/api/v1/write"))
+		agent := func(address string) []string {
+			return []string{"--enable-feature=agent", "--config.file=" + file, "--storage.agent.path=" + filepath.Join(dir, "agent"), "--web.listen-address=" + address}
+		}
+		startProgram(b, "prometheus", agent, nil, &killed)
+		restart = func() { startProgram(b, "prometheus", agent, nil, &killed) }
+	}
+	time.Sleep(20 * time.Second) // everything is read and steady
+	began, sentBefore := time.Now(), bytesSent.Load()
+	time.Sleep(20 * time.Second)
+	bytesPerSecond := float64(bytesSent.Load()-sentBefore) / 20
+	down.Store(true)
+	time.Sleep(10 * time.Second)
+	peak, cpu := memory(b, killed.Process.Pid, "VmHWM"), cpuSeconds(b, killed.Process.Pid)
+	killed.Process.Kill()
+	killed.Wait()
+	restart()
+	time.Sleep(10 * time.Second)
+	down.Store(false)
+	time.Sleep(25 * time.Second)
+	until := time.Now().Add(-5 * time.Second)
+	seconds := int(until.Sub(began).Seconds())
+	answer := fetch(http.MethodGet, receiver+"/api/v1/query?query="+url.QueryEscape(fmt.Sprintf(`sum(count_over_time(scwatch_api_requests_total{api="functions",code="200"}[%ds]))`, seconds))+fmt.Sprintf("&time=%d", until.Unix()))
+	m := regexp.MustCompile(`"(\d+)"\]`).FindStringSubmatch(answer)
+	if m == nil {
+		b.Fatal(answer)
+	}
+	n, _ := strconv.Atoi(m[1])
+	b.ReportMetric(float64(seconds-n), "lost-s")
+	b.ReportMetric(float64(seconds), "of-s")
+	b.ReportMetric(bytesPerSecond/1000, "kB/s")
+	b.ReportMetric(peak, "peak-MB")
+	b.ReportMetric(cpu, "cpu-s")
+}
+
+func writeConfig(b *testing.B, dir, name, text string) string {
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return file
+}
+
+// startProgram starts a server on a free port and returns its address when it
+// answers; running is the process, which ends with the benchmark at the latest.
+func startProgram(b *testing.B, program string, args func(address string) []string, env []string, running **exec.Cmd) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	cmd := exec.Command(program, args(address)...)
+	cmd.Env = env
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	if running != nil {
+		*running = cmd
+	}
+	for end := time.Now().Add(60 * time.Second); !strings.HasPrefix(fetch(http.MethodGet, "http://"+address+"/-/ready"), "200"); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatalf("%s is not ready after a minute", program)
+		}
+	}
+	return address
+}
+
+// cpuSeconds is the time that a process has had so far.
+func cpuSeconds(b *testing.B, pid int) float64 {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / 100
 }

@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +60,8 @@ func TestScripts(t *testing.T) {
 			"signal":    sendSignal,
 			"get":       getPage,
 			"selfsign":  selfSign,
+			"storage":   connectStorage,
+			"sources":   setSources,
 		},
 	})
 }
@@ -175,6 +179,31 @@ func selfSign(ts *testscript.TestScript, _ bool, args []string) {
 	} {
 		ts.Check(os.WriteFile(ts.MkAbs(file), pem.EncodeToMemory(block), 0o600))
 	}
+}
+
+// connectStorage: storage URL puts a Prometheus behind the data sources.
+func connectStorage(ts *testscript.TestScript, _ bool, args []string) {
+	target, err := url.Parse(args[0])
+	ts.Check(err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	storage := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = map[string]string{"/api/v1/push": "/api/v1/write", "/prometheus/api/v1/query": "/api/v1/query"}[r.URL.Path]
+		proxy.ServeHTTP(w, r)
+	})
+	sim(ts).Update(func(a *simulator.Account) { a.Storage, a.CockpitTokens = storage, []string{"cockpit-token"} })
+}
+
+// setSources: sources NAME:TYPE:ORIGIN... are the data sources of the home.
+func setSources(ts *testscript.TestScript, _ bool, args []string) {
+	sim(ts).Update(func(a *simulator.Account) {
+		a.Projects[0].DataSources = nil
+		for n, arg := range args {
+			part := strings.Split(arg, ":")
+			a.Projects[0].DataSources = append(a.Projects[0].DataSources, simulator.DataSource{
+				ID: fmt.Sprintf("dddddddd-0000-4000-8000-%012d", n), Name: part[0], Region: "fr-par", Type: part[1], Origin: part[2],
+			})
+		}
+	})
 }
 
 // post: post URL writes the status and the body to stdout.

@@ -31,6 +31,9 @@ func serve(ctx context.Context, o options, p process) error {
 func serveThen(ctx context.Context, o options, p process, started func([]net.Addr)) error {
 	log := o.logger(p)
 	settings, credentials, err := config.Read(o.configFile, p.env, collector.CheckIDs())
+	if err == nil {
+		err = checkPromises(settings)
+	}
 	if err := errors.Join(err, checkWebConfig(o.webConfigFile), checkStorage(o.storagePath)); err != nil {
 		return &exitError{exitUsage, err}
 	}
@@ -49,9 +52,9 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 	}
 	registry := prometheus.NewRegistry()
 	exposition := collector.NewExposition(registry, log)
-	w := newWatch(p.env, o.configFile, fleet, exposition.Publish, registry, log)
+	w := newWatch(p.env, o, fleet, exposition, registry, log)
 	if err := w.start(ctx, settings, credentials); err != nil {
-		return &exitError{exitRefused, err}
+		return err
 	}
 	defer w.stop()
 
@@ -77,10 +80,25 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 			return nil
 		case <-p.hangup:
 			reload() // its error is logged, and shown on a gauge
+		case err := <-w.failed:
+			return err
 		case err := <-server.failed:
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
 	}
+}
+
+// checkPromises refuses what this version reads and cannot do yet: a daemon that
+// left it out without a word would be believed to do it.
+func checkPromises(c *config.Config) error {
+	var errs []error
+	if c.RejectedCalls.Probe {
+		errs = append(errs, errors.New("rejected_calls.probe: this version of scwatch does not probe functions yet"))
+	}
+	if c.Provision.Watch {
+		errs = append(errs, errors.New("provision.watch: this version of scwatch does not compare provisioned objects yet"))
+	}
+	return errors.Join(errs...)
 }
 
 // checkWebConfig finds what is wrong with --web.config.file.

@@ -15,6 +15,7 @@ import (
 	"github.com/scaleway/scaleway-sdk-go/scw"
 
 	"github.com/scwatch/scwatch/collector"
+	"github.com/scwatch/scwatch/collector/push"
 	"github.com/scwatch/scwatch/internal/config"
 	"github.com/scwatch/scwatch/internal/httpclient"
 )
@@ -25,18 +26,24 @@ const preflightTimeout = 10 * time.Second
 // watch runs the poller that goes by the current configuration, and replaces
 // it at a reload. The fleet outlives them all.
 type watch struct {
-	env     config.Environment
-	file    string
-	fleet   *collector.Fleet
-	publish func(*collector.Snapshot)
-	log     *slog.Logger
+	env   config.Environment
+	file  string
+	fleet *collector.Fleet
+	shown *collector.Exposition
+	log   *slog.Logger
+
+	storagePath string
 
 	requests *httpclient.Metrics
 	polls    *collector.PollMetrics
+	pushes   *push.Metrics // nil until pushing is configured
+	registry prometheus.Registerer
 	reloaded reloadMetrics
 
+	failed chan error // pushing as configured is not to begin
+
 	mu  sync.Mutex // one start, reload or stop at a time
-	end func()     // the running poller, and waits for it
+	end func()     // what runs, and waits for it
 }
 
 type reloadMetrics struct {
@@ -44,10 +51,11 @@ type reloadMetrics struct {
 	at         prometheus.Gauge
 }
 
-func newWatch(env config.Environment, file string, fleet *collector.Fleet, publish func(*collector.Snapshot), reg prometheus.Registerer, log *slog.Logger) *watch {
+func newWatch(env config.Environment, o options, fleet *collector.Fleet, shown *collector.Exposition, reg prometheus.Registerer, log *slog.Logger) *watch {
 	w := &watch{
-		env: env, file: file, fleet: fleet, publish: publish, log: log,
-		requests: httpclient.NewMetrics(reg, "functions", "account", "iam"),
+		env: env, file: o.configFile, storagePath: o.storagePath, fleet: fleet, shown: shown, registry: reg, log: log,
+		failed:   make(chan error, 1),
+		requests: httpclient.NewMetrics(reg, "functions", "account", "iam", "cockpit"),
 		polls:    collector.NewPollMetrics(reg),
 		reloaded: reloadMetrics{
 			successful: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -68,16 +76,33 @@ func newWatch(env config.Environment, file string, fleet *collector.Fleet, publi
 	return w
 }
 
-// start begins to poll. Its error is the API's refusal of the key.
+// start begins to poll, and to push where that is configured. Its error has the
+// exit code of what is wrong: the API refuses the key, or there is nothing to
+// push to.
 func (w *watch) start(ctx context.Context, c *config.Config, credentials config.Credentials) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	poller, err := w.poller(c, credentials)
+	api, err := w.api(c, credentials)
 	if err != nil {
-		return err
+		return &exitError{exitUsage, err}
 	}
+	poller := w.poller(c, credentials, api)
 	if err := preflight(ctx, poller); err != nil {
-		return err
+		return &exitError{exitRefused, err}
+	}
+	var receiver push.Receiver
+	if c.Push.Enabled {
+		var unread *collector.APIError
+		receiver, err = w.receiver(ctx, c, credentials, api)
+		if err != nil && !errors.As(err, &unread) && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+			return &exitError{exitUsage, err}
+		}
+		if collector.Refused(err) {
+			return &exitError{exitRefused, err}
+		}
+		if w.pushes == nil {
+			w.pushes = push.NewMetrics(w.registry)
+		}
 	}
 	w.end() // the poller before, so that no unit is polled twice at a time
 	w.fleet.Judge(collector.Rules{
@@ -89,7 +114,19 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		poller.Run(pollCtx, w.publish)
+		var running sync.WaitGroup
+		defer running.Wait()
+		if c.Push.Enabled {
+			running.Go(func() {
+				if err := w.pushing(pollCtx, c, receiver, api, credentials); err != nil {
+					select {
+					case w.failed <- &exitError{exitUsage, err}:
+					default: // the daemon ends for an earlier reason
+					}
+				}
+			})
+		}
+		poller.Run(pollCtx, w.shown.Publish)
 	}()
 	w.end = func() {
 		cancel()
@@ -104,6 +141,9 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 // wrong with them, all stays as it is.
 func (w *watch) reload(ctx context.Context) error {
 	c, credentials, err := config.Read(w.file, w.env, collector.CheckIDs())
+	if err == nil {
+		err = checkPromises(c)
+	}
 	if err == nil {
 		err = w.start(ctx, c, credentials)
 	}
@@ -129,7 +169,7 @@ func preflight(ctx context.Context, poller *collector.Poller) error {
 	return poller.Preflight(ctx)
 }
 
-func (w *watch) poller(c *config.Config, credentials config.Credentials) (*collector.Poller, error) {
+func (w *watch) api(c *config.Config, credentials config.Credentials) (*collector.API, error) {
 	client, err := scw.NewClient(
 		scw.WithAPIURL(credentials.APIURL),
 		scw.WithAuth(credentials.AccessKey, credentials.SecretKey.Reveal()),
@@ -145,6 +185,10 @@ func (w *watch) poller(c *config.Config, credentials config.Credentials) (*colle
 		// The SDK's words are not passed on: they can hold the key.
 		return nil, errors.New("the Scaleway client refuses the credentials or SCW_API_URL")
 	}
+	return collector.NewAPI(client), nil
+}
+
+func (w *watch) poller(c *config.Config, credentials config.Credentials, api *collector.API) *collector.Poller {
 	settings := collector.Settings{
 		Projects:     c.Scaleway.Projects,
 		Organization: credentials.OrganizationID,
@@ -158,7 +202,7 @@ func (w *watch) poller(c *config.Config, credentials config.Credentials) (*colle
 	if c.Scaleway.AllProjects() {
 		settings.Projects = nil
 	}
-	return collector.NewPoller(settings, collector.NewAPI(client), w.fleet, w.polls, w.log), nil
+	return collector.NewPoller(settings, api, w.fleet, w.polls, w.log)
 }
 
 // apiName is the product in the path of a call: /functions/v1beta1/…

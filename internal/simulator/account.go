@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 )
@@ -15,6 +16,11 @@ type Account struct {
 	Projects       []Project
 	Runtimes       []Runtime // of every region
 	Denied         []Denial  // what every key is refused
+	CockpitTokens  []string
+
+	// Storage is behind every data source: it gets the calls below a data
+	// source's address, /api/v1/push and /prometheus/api/v1/query.
+	Storage http.Handler `json:"-"`
 
 	// HideListings answers listings with 404 while their objects are there, as
 	// a gateway with a wrong route would.
@@ -38,6 +44,7 @@ type Project struct {
 	ID, Name, Description string
 	Created               time.Time
 	Namespaces            []Namespace
+	DataSources           []DataSource
 }
 
 // Namespace is a functions namespace.

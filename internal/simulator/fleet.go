@@ -36,6 +36,12 @@ func DemoAccount(now time.Time) *Account {
 	payments := b.project("bbbbbbbb-0000-4000-8000-000000000002", "payments")
 	marketing := b.project("cccccccc-0000-4000-8000-000000000003", "marketing")
 
+	platform.DataSources = []DataSource{
+		{"dddddddd-0000-4000-8000-000000000001", "scwatch", "fr-par", "metrics", "custom"},
+		{"dddddddd-0000-4000-8000-000000000002", "Scaleway Metrics", "fr-par", "metrics", "scaleway"},
+		{"dddddddd-0000-4000-8000-000000000003", "Scaleway Logs", "fr-par", "logs", "scaleway"},
+	}
+
 	ops := b.namespace(platform, "ops", "fr-par", nil)
 	ops.add("audit-trail", "team=platform")
 	ops.add("backup", "team=platform").with(func(f *Function) {

@@ -78,6 +78,7 @@ type object = map[string]any
 
 // request is one call, as the products see it.
 type request struct {
+	base  string   // of the server's own URLs
 	path  []string // below the product's version
 	query url.Values
 }
@@ -94,6 +95,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if fault != nil && s.disrupt(w, r, fault) {
+		return
+	}
+	if fault == nil && strings.HasPrefix(r.URL.Path, dataSourcesPath) {
+		s.dataSource(w, r)
 		return
 	}
 	status, body := s.answer(r)
@@ -146,7 +151,7 @@ func (s *Server) route(r *http.Request) (any, *failure) {
 			"message": "authentication is denied", "method": "api_key", "reason": "not_found", "type": "denied_authentication",
 		}}
 	}
-	req := request{path: path[2:], query: r.URL.Query()}
+	req := request{base: "http://" + r.Host, path: path[2:], query: r.URL.Query()}
 	switch path[0] + "/" + path[1] {
 	case "functions/v1beta1":
 		if len(req.path) >= 3 {
@@ -159,6 +164,8 @@ func (s *Server) route(r *http.Request) (any, *failure) {
 	case "iam/v1alpha1":
 		s.requests[req.path[0]]++
 		return s.apiKeys(req)
+	case "cockpit/v1":
+		return s.cockpit(req)
 	}
 	return nil, &failure{http.StatusNotFound, object{"message": "resource is not found", "type": "not_found"}}
 }
