@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/scwatch/scwatch/collector/push"
 )
 
 // golden compares got with testdata/name, and writes it there where
@@ -293,6 +295,9 @@ func TestMetricTable(t *testing.T) {
 		seen[m.Name] = true
 		if isCounter := strings.HasSuffix(m.Name, "_total"); isCounter != (m.Type == counter) {
 			t.Errorf("%s is a %s", m.Name, m.Type)
+		}
+		if n := 1 + len(m.Labels) + push.MaxExternal; n > push.MaxLabels {
+			t.Errorf("%s has %d labels with all external ones that are allowed, more than %d", m.Name, n, push.MaxLabels)
 		}
 		if (m.function == nil) == (m.snapshot == nil) {
 			t.Errorf("%s needs one way to its samples", m.Name)

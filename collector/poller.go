@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/scwatch/scwatch/internal/clock"
 )
 
 // Settings are what is polled and how often.
@@ -84,7 +86,7 @@ func (p *Poller) Run(ctx context.Context, publish func(*Snapshot)) {
 			return
 		case <-p.changed:
 		}
-		if sleep(ctx, publishDelay) != nil {
+		if clock.Sleep(ctx, publishDelay) != nil {
 			return
 		}
 		select {
@@ -252,7 +254,7 @@ func (p *Poller) every(ctx context.Context, unit Unit, interval time.Duration, r
 			wait = min(wait, p.settings.Interval)
 			spread = 0 // what is overdue is not put off any longer
 		}
-		if sleep(ctx, wait+rand.N(1+time.Duration(jitter*float64(min(wait, p.settings.Interval))))) != nil {
+		if clock.Sleep(ctx, wait+rand.N(1+time.Duration(jitter*float64(min(wait, p.settings.Interval))))) != nil {
 			return
 		}
 	}
@@ -266,7 +268,7 @@ func fanOut[T any](ctx context.Context, p *Poller, spread time.Duration, items [
 	started := time.Now()
 	for i, item := range items {
 		at := started.Add(spread * time.Duration(i) / time.Duration(len(items)))
-		if sleep(groupCtx, time.Until(at)) != nil {
+		if clock.Sleep(groupCtx, time.Until(at)) != nil {
 			break
 		}
 		group.Go(func() error { return do(groupCtx, item) })
@@ -303,18 +305,4 @@ func refusal(err error) error {
 		return err
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/scwatch/scwatch/collector"
 	"github.com/scwatch/scwatch/collector/push"
+	"github.com/scwatch/scwatch/internal/clock"
 	"github.com/scwatch/scwatch/internal/config"
 	"github.com/scwatch/scwatch/internal/httpclient"
 )
@@ -60,10 +61,8 @@ func (w *watch) receiver(ctx context.Context, c *config.Config, credentials conf
 func (w *watch) pushing(ctx context.Context, c *config.Config, r push.Receiver, api *collector.API, credentials config.Credentials) error {
 	for r.PushURL == "" {
 		w.log.Error("the address of the home's data source cannot be read; nothing is pushed until it can", "retry_in", addressRetry)
-		select {
-		case <-ctx.Done():
+		if clock.Sleep(ctx, addressRetry) != nil {
 			return nil
-		case <-time.After(addressRetry):
 		}
 		found, err := w.receiver(ctx, c, credentials, api)
 		if err == nil {

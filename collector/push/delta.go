@@ -38,6 +38,10 @@ func (d *delta) ticks() int64 { return max(1, int64(d.heartbeat/d.interval)) }
 func (d *delta) next(current []Sample, at time.Time) []Sample {
 	var out []Sample
 	d.round++
+	if len(d.sent) == 0 { // all of it goes out
+		out = make([]Sample, 0, len(current))
+		d.sent = make(map[string]sent, len(current))
+	}
 	for _, s := range current {
 		before, known := d.sent[s.Series]
 		switch {

@@ -343,6 +343,17 @@ func TestCaps(t *testing.T) {
 	}
 }
 
+func TestTooManyExternalLabels(t *testing.T) {
+	external := map[string]string{}
+	for n := range MaxExternal + 1 {
+		external[string(rune('a'+n))] = "x"
+	}
+	_, err := New(Options{Selection: Selection{External: external}}, NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "push.external_labels: 18 labels; Cockpit takes 30 for a series, which leaves 17") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestForecast(t *testing.T) {
 	f := forecast{interval: time.Minute, heartbeat: 2 * time.Minute}
 	if _, ok := f.perMonth(); ok {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/scwatch/scwatch/internal/clock"
 )
 
 // Options are what is pushed, how often and where to.
@@ -98,6 +100,9 @@ type Pusher struct {
 
 // New returns a Pusher, with what a former process left in the spool.
 func New(o Options, metrics *Metrics, log *slog.Logger) (*Pusher, error) {
+	if n := len(o.External); n > MaxExternal {
+		return nil, fmt.Errorf("push.external_labels: %d labels; Cockpit takes %d for a series, which leaves %d", n, MaxLabels, MaxExternal)
+	}
 	client, err := newClient(&o.Receiver, o.Transport, o.Agent)
 	if err != nil {
 		return nil, err
@@ -150,7 +155,7 @@ func (p *Pusher) Run(ctx context.Context) error {
 func (p *Pusher) begin(ctx context.Context) error {
 	began := time.Now()
 	for !p.options.Settled() && time.Since(began) < p.options.FirstWithin {
-		if sleep(ctx, time.Second) != nil {
+		if clock.Sleep(ctx, time.Second) != nil {
 			return nil
 		}
 	}
@@ -178,7 +183,7 @@ func (p *Pusher) begin(ctx context.Context) error {
 
 // tick makes a batch at every interval, and a last one at the end.
 func (p *Pusher) tick(ctx context.Context) {
-	for at := time.Now(); sleep(ctx, time.Until(at)) == nil; at = at.Add(p.options.Interval) {
+	for at := time.Now(); clock.Sleep(ctx, time.Until(at)) == nil; at = at.Add(p.options.Interval) {
 		if time.Since(at) > p.options.Interval {
 			at = time.Now() // the machine was suspended
 		}
@@ -394,7 +399,7 @@ func (p *Pusher) verify(ctx context.Context) {
 				wait = verifyInterval
 			}
 		}
-		if sleep(ctx, wait) != nil {
+		if clock.Sleep(ctx, wait) != nil {
 			return
 		}
 	}
@@ -409,18 +414,4 @@ func (p *Pusher) acceptedAny() bool {
 		}
 	}
 	return false
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/scwatch/scwatch/internal/clock"
 )
 
 const (
@@ -132,12 +134,8 @@ func (s *sender) persist(ctx context.Context, samples []Sample, at time.Time, re
 			return r, nil
 		}
 		wait := max(r.retryAfter, minBackoff+rand.N(1+backoff-minBackoff))
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
+		if err := clock.Sleep(ctx, wait); err != nil {
+			return nil, err
 		}
 	}
 }

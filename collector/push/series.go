@@ -23,8 +23,13 @@ type Sample struct {
 // staleMarker is the value that ends a series (Prometheus's value.StaleNaN).
 var staleMarker = math.Float64frombits(0x7ff0000000000002)
 
-// maxLabels is how many labels Cockpit takes for a series, its name included.
-const maxLabels = 30
+// MaxLabels is how many labels Cockpit takes for a series, its name included;
+// MaxExternal is how many of them are left beside the most that a series of ours
+// has.
+const (
+	MaxLabels   = 30
+	MaxExternal = 17
+)
 
 // Selection says which samples are pushed, and with what on them.
 type Selection struct {
@@ -32,14 +37,24 @@ type Selection struct {
 	External map[string]string // labels that every series gets, unless it has them
 }
 
+// usualSize is about how many bytes the labels of a series take.
+const usualSize = 300
+
 type label struct{ name, value string }
 
 // samples returns the samples of families that are pushed: gauges and counters
 // of the fleet's and of the daemon's own.
 func (s Selection) samples(families []*dto.MetricFamily) []Sample {
-	var all []Sample
 	var labels []label
-	var encoded []byte
+	// One buffer for all series: tens of thousands of strings of their own would
+	// be as many allocations, a minute.
+	count := 0
+	for _, family := range families {
+		count += len(family.Metric)
+	}
+	encoded := make([]byte, 0, count*usualSize)
+	ends := make([]int, 0, count)
+	all := make([]Sample, 0, count)
 	for _, family := range families {
 		name := family.GetName()
 		if !s.takes(family) {
@@ -57,13 +72,19 @@ func (s Selection) samples(families []*dto.MetricFamily) []Sample {
 				}
 			}
 			slices.SortFunc(labels, func(a, b label) int { return strings.Compare(a.name, b.name) })
-			encoded = appendLabels(encoded[:0], labels)
+			encoded = appendLabels(encoded, labels)
+			ends = append(ends, len(encoded))
 			value := metric.GetGauge().GetValue()
 			if metric.Counter != nil {
 				value = metric.Counter.GetValue()
 			}
-			all = append(all, Sample{Series: string(encoded), Value: value})
+			all = append(all, Sample{Value: value})
 		}
+	}
+	text, begin := string(encoded), 0
+	for i, end := range ends {
+		all[i].Series = text[begin:end]
+		begin = end
 	}
 	return all
 }

@@ -1,13 +1,14 @@
 package httpclient
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/scwatch/scwatch/internal/clock"
 )
 
 // A call takes at most about callBudget, retries and their waits included; the
@@ -56,7 +57,7 @@ func (o Options) retry(next http.RoundTripper) http.RoundTripper {
 				return resp, err
 			}
 			ex.spent += wait
-			if err := sleep(ctx, wait); err != nil {
+			if err := clock.Sleep(ctx, wait); err != nil {
 				return nil, err
 			}
 			o.Metrics.retries.WithLabelValues(o.API(req), reason).Inc()
@@ -105,15 +106,4 @@ func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
 		return max(0, at.Sub(now)), true
 	}
 	return 0, false
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
