@@ -253,6 +253,26 @@ func openMetricsAsText(s string) string {
 	return out.String()
 }
 
+// What is gathered for a push is what a scrape shows.
+func TestGatherIsWhatAScrapeShows(t *testing.T) {
+	e, _ := newTestExposition(t)
+	e.Publish(snapshotOf(postures()))
+	want := parseText(t, scrape(t, e, "", "").Body)
+	families, err := e.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]*dto.MetricFamily{}
+	for _, family := range families {
+		if len(family.Metric) > 0 {
+			got[family.GetName()] = family
+		}
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(proto.Equal)); diff != "" {
+		t.Errorf("(-scraped +gathered):\n%s", diff)
+	}
+}
+
 // A form is encoded at each publication while somebody asks for it, and no
 // longer for ever after.
 func TestFormsInUseAreEncodedAhead(t *testing.T) {

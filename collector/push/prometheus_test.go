@@ -24,8 +24,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/scwatch/scwatch/internal/config"
 )
 
 // startPrometheus runs Debian's prometheus as a receiver and returns its URL.
@@ -134,8 +132,8 @@ func queryPrometheus(t testing.TB, base, path string, parameters url.Values) []r
 	return answer.Data.Result
 }
 
-// Ticks a minute apart, three quarters of an hour of them, into a real
-// Prometheus, over outages, kills and receivers of every mood: at every tick an
+// Two hours of ticks a minute apart, into a real Prometheus, over outages of up
+// to 45 of those minutes, kills and receivers of every mood: at every tick an
 // instant query gives what there was then, and a range query has no gap.
 func TestPrometheusShowsWhatThereWas(t *testing.T) {
 	for _, heartbeat := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
@@ -144,10 +142,18 @@ func TestPrometheusShowsWhatThereWas(t *testing.T) {
 			base := startPrometheus(t)
 			target, _ := url.Parse(base)
 			proxy := httputil.NewSingleHostReverseProxy(target)
-			var mood atomic.Int64 // how many requests go wrong, each in another way
+			var mood, refused atomic.Int64 // how many requests go wrong, each in another way
+			var down atomic.Bool
 			receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				switch n := mood.Load(); {
+				case down.Load():
+					refused.Add(1)
+					http.Error(w, "not now", http.StatusServiceUnavailable)
+					return
 				case n <= 0:
+				case n%5 == 4: // it answers slowly
+					mood.Add(-1)
+					time.Sleep(200 * time.Millisecond)
 				case n%4 == 0:
 					mood.Add(-1)
 					w.Header().Set("Retry-After", "1")
@@ -174,7 +180,7 @@ func TestPrometheusShowsWhatThereWas(t *testing.T) {
 			start := func() (*Pusher, func()) {
 				p, err := New(Options{
 					Receiver: Receiver{PushURL: receiver.URL + "/api/v1/write"}, Transport: &http.Transport{}, Agent: "test",
-					Interval: time.Minute, Heartbeat: heartbeat, Dir: dir, MaxBytes: 1 << 30, MaxAge: time.Hour, Gather: w.families,
+					Interval: time.Minute, Heartbeat: heartbeat, Dir: dir, MaxBytes: 1 << 30, MaxAge: 3 * time.Hour, Gather: w.families,
 				}, metrics, slog.New(slog.DiscardHandler))
 				if err != nil {
 					t.Fatal(err)
@@ -190,19 +196,25 @@ func TestPrometheusShowsWhatThereWas(t *testing.T) {
 					<-done
 				}
 			}
-			begin := time.Now().Add(-46 * time.Minute).Truncate(time.Second)
+			begin := time.Now().Add(-125 * time.Minute).Truncate(time.Second)
 			expected := map[time.Time]map[string]float64{}
 			p, kill := start()
-			const ticks = 45
+			const ticks = 121
 			for n := range ticks {
 				at := begin.Add(time.Duration(n) * time.Minute)
 				w.step(n)
 				expected[at] = w.copy()
 				p.batch(at)
 				switch n {
-				case 10, 25:
-					mood.Store(4)
-				case 12, 13, 27, 36: // killed with batches under way or not
+				case 10, 95:
+					mood.Store(5)
+				case 30, 110: // an outage begins, and is noticed
+					down.Store(true)
+					for before := refused.Load(); refused.Load() == before; time.Sleep(time.Millisecond) {
+					}
+				case 75, 111:
+					down.Store(false)
+				case 12, 13, 50, 80, 97: // killed with batches under way, in an outage, and at rest
 					kill()
 					p, kill = start()
 				}
@@ -306,5 +318,4 @@ func TestPrometheusRefusesOneSeries(t *testing.T) {
 	if value, found, err := p.client.query(ctx, `timestamp(scaleway_test{name="good"} offset 9m)`); err != nil || !found || value < float64(at.Unix()) {
 		t.Errorf("read back %v (found %v), error %v", value, found, err)
 	}
-	_ = config.Secret{}
 }
