@@ -20,9 +20,12 @@ LABEL org.opencontainers.image.title="scwatch" \
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/scwatch /scwatch
 COPY --from=build --chown=65532:65532 /out/data /data
+# The default --storage.path is ./data.
+WORKDIR /
+ENV TMPDIR=/data
 USER 65532:65532
 VOLUME /data
 EXPOSE 9762
 HEALTHCHECK --interval=30s --timeout=6s --start-period=60s CMD ["/scwatch", "health"]
-ENTRYPOINT ["/scwatch", "--storage.path=/data"]
+ENTRYPOINT ["/scwatch"]
 CMD ["serve"]

@@ -5,7 +5,8 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 REVISION    ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 IMAGE       ?= scwatch:$(VERSION)
-BUILDER     ?= $(shell command -v buildah >/dev/null && echo 'buildah build' || echo 'docker build')
+# The OCI format has no health check; docker's has.
+BUILDER     ?= $(shell command -v buildah >/dev/null && echo 'buildah build --format docker' || echo 'docker build')
 
 info    := github.com/prometheus/common/version
 ldflags := -s -w -X $(info).Version=$(VERSION) -X $(info).Revision=$(REVISION)
