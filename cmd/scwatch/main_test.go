@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			"selfsign":  selfSign,
 			"storage":   connectStorage,
 			"sources":   setSources,
+			"config":    configurePrometheus,
 		},
 	})
 }
@@ -191,6 +192,12 @@ func connectStorage(ts *testscript.TestScript, _ bool, args []string) {
 		proxy.ServeHTTP(w, r)
 	})
 	sim(ts).Update(func(a *simulator.Account) { a.Storage, a.CockpitTokens = storage, []string{"cockpit-token"} })
+}
+
+// configurePrometheus: config FILE TARGET
+func configurePrometheus(ts *testscript.TestScript, _ bool, args []string) {
+	text := fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs: [{job_name: scwatch, static_configs: [{targets: [%q]}]}]\n", args[1])
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 // setSources: sources NAME:TYPE:ORIGIN... are the data sources of the home.
