@@ -40,10 +40,11 @@ type watch struct {
 	registry prometheus.Registerer
 	reloaded reloadMetrics
 
-	failed chan error // pushing as configured is not to begin
+	failed chan error // pushing as configured is not to begin; at the start alone
 
-	mu  sync.Mutex // one start, reload or stop at a time
-	end func()     // what runs, and waits for it
+	mu      sync.Mutex // one start, reload or stop at a time
+	started bool
+	end     func() // what runs, and waits for it
 }
 
 type reloadMetrics struct {
@@ -104,6 +105,8 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 			w.pushes = push.NewMetrics(w.registry)
 		}
 	}
+	first := !w.started
+	w.started = true
 	w.end() // the poller before, so that no unit is polled twice at a time
 	w.fleet.Judge(collector.Rules{
 		StaleAfter:         c.Collect.StaleAfter,
@@ -118,11 +121,12 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 		defer running.Wait()
 		if c.Push.Enabled {
 			running.Go(func() {
-				if err := w.pushing(pollCtx, c, receiver, api, credentials); err != nil {
-					select {
-					case w.failed <- &exitError{exitUsage, err}:
-					default: // the daemon ends for an earlier reason
-					}
+				err := w.pushing(pollCtx, c, receiver, api, credentials)
+				switch {
+				case err != nil && first:
+					w.failed <- &exitError{exitUsage, err}
+				case err != nil: // a reload ends no daemon that watches
+					w.log.Error("nothing is pushed", "err", err)
 				}
 			})
 		}

@@ -2,14 +2,12 @@ package push
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/scwatch/scwatch/internal/clock"
@@ -37,49 +35,6 @@ type Options struct {
 
 // flushTimeout bounds the delivery of what waits when the daemon ends.
 const flushTimeout = 5 * time.Second
-
-// verifyInterval is how often a sample of our own is read back.
-const verifyInterval = time.Hour
-
-// Metrics are the pusher's own metrics; they outlive a reload.
-type Metrics struct {
-	samples  prometheus.Counter
-	dropped  *prometheus.CounterVec
-	failures *prometheus.CounterVec
-
-	spoolBytes  prometheus.Gauge
-	spoolOldest *prometheus.GaugeVec // without labels: absent until there is something to say
-	lastSuccess *prometheus.GaugeVec
-	verified    *prometheus.GaugeVec
-	perMonth    *prometheus.GaugeVec
-	euros       *prometheus.GaugeVec
-}
-
-// NewMetrics registers them with reg.
-func NewMetrics(reg prometheus.Registerer) *Metrics {
-	optional := func(name, help string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, nil)
-	}
-	m := &Metrics{
-		samples:     prometheus.NewCounter(prometheus.CounterOpts{Name: "scwatch_push_samples_total", Help: "Samples that the receiver took."}),
-		dropped:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scwatch_push_dropped_samples_total", Help: "Samples that will never arrive, by reason."}, []string{"reason"}),
-		failures:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scwatch_push_failures_total", Help: "Requests to the receiver that failed, and batches that the spool's disk did not take, by reason."}, []string{"reason"}),
-		spoolBytes:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "scwatch_push_spool_bytes", Help: "Size of the batches that wait for the receiver."}),
-		spoolOldest: optional("scwatch_push_spool_oldest_timestamp_seconds", "Since when the oldest batch waits. Absent while none does."),
-		lastSuccess: optional("scwatch_push_last_success_timestamp_seconds", "When the receiver last took a batch."),
-		verified:    optional("scwatch_push_verified_timestamp_seconds", "When a sample of scwatch's own was last read back from the receiver."),
-		perMonth:    optional("scwatch_forecast_samples_per_month", "Samples that 30 days of pushing will send, judged by what is sent."),
-		euros:       optional("scwatch_forecast_eur_per_month", "What they will cost, at push.price_eur_per_million."),
-	}
-	reg.MustRegister(m.samples, m.dropped, m.failures, m.spoolBytes, m.spoolOldest, m.lastSuccess, m.verified, m.perMonth, m.euros)
-	for _, reason := range dropReasons {
-		m.dropped.WithLabelValues(reason)
-	}
-	for _, reason := range failReasons {
-		m.failures.WithLabelValues(reason)
-	}
-	return m
-}
 
 // Pusher pushes until it is told to end.
 type Pusher struct {
@@ -365,53 +320,4 @@ func (p *Pusher) flush() {
 		}
 	}
 	p.log.Warn("not everything was delivered before the end; the rest waits in the spool")
-}
-
-// verify reads back when our own counter was last written, once a batch was
-// taken and then every hour.
-func (p *Pusher) verify(ctx context.Context) {
-	if p.options.Receiver.QueryURL == "" {
-		return
-	}
-	said := ""
-	began := time.Now()
-	for {
-		wait := p.options.Interval
-		if p.acceptedAny() {
-			at, found, err := p.client.query(ctx, "timestamp(scwatch_push_samples_total)")
-			switch {
-			case ctx.Err() != nil:
-				return
-			case err != nil:
-				if err.Error() != said {
-					said = err.Error()
-					p.log.Warn("what was pushed cannot be read back, so that nothing proves its arrival", "err", err)
-				}
-				var r *refusal
-				if errors.As(err, &r) && !r.retryable() {
-					wait = verifyInterval // the credentials may not read
-				}
-			case found && at < float64(began.Unix()):
-				// A former process wrote it; ours is under way.
-			case found:
-				said = ""
-				p.metrics.verified.WithLabelValues().Set(at)
-				wait = verifyInterval
-			}
-		}
-		if clock.Sleep(ctx, wait) != nil {
-			return
-		}
-	}
-}
-
-func (p *Pusher) acceptedAny() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, b := range p.spool.batches {
-		if b.sent {
-			return true
-		}
-	}
-	return false
 }
