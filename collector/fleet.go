@@ -252,7 +252,7 @@ func (f *Fleet) introduce(s *Snapshot) {
 		open += len(fn.Findings)
 		excepted += len(fn.Excepted)
 	}
-	f.log.Info("every region has been read", "functions", len(s.Functions), "public", public,
+	f.log.Info("every region has been asked", "functions", len(s.Functions), "public", public,
 		"findings", open, "excepted", excepted, "units", regions, "units_down", down)
 }
 

@@ -29,7 +29,7 @@ type Options struct {
 func Handler(o Options) (http.Handler, error) {
 	links := []toolkit.LandingLinks{
 		{Address: MetricsPath, Text: "Metrics", Description: "in the text, OpenMetrics and protobuf formats"},
-		{Address: readyPath, Text: "Readiness", Description: "whether every region has been read"},
+		{Address: readyPath, Text: "Readiness", Description: "whether every region has been asked"},
 		{Address: healthyPath, Text: "Health", Description: "whether the process answers"},
 	}
 	landing, err := toolkit.NewLandingPage(toolkit.LandingConfig{
