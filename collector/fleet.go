@@ -72,8 +72,17 @@ func (f *Fleet) watch(units []Unit, now time.Time) {
 		}
 	}
 	maps.DeleteFunc(f.units, func(unit Unit, _ *unitState) bool { return !watched[unit] })
+	projects := map[string]bool{}
+	for _, unit := range units {
+		if unit.ProjectID != "" {
+			projects[unit.ProjectID] = true
+		}
+	}
+	if len(projects) == 0 {
+		return // they have not been found yet
+	}
 	f.history.leaveUnwatched(func(projectID, region string) bool {
-		return watched[Unit{projectID, region, sourceFunctions}]
+		return watched[Unit{projectID, region, sourceFunctions}] || region == "" && projects[projectID]
 	}, now)
 	f.save()
 }
@@ -92,6 +101,10 @@ func (f *Fleet) succeeded(unit Unit, items Items, now time.Time) {
 		for _, change := range f.history.observe(unit, items.Functions, first, now) {
 			f.logChange(change)
 		}
+		f.save()
+	}
+	if unit.Source == sourceProjects {
+		f.history.observeProjects(items.Projects)
 		f.save()
 	}
 	if !u.status.FailedSince.IsZero() {

@@ -12,8 +12,8 @@ const forgetAfter = 30 * 24 * time.Hour
 
 var privacies = []string{privacyPublic, privacyPrivate, unknown}
 
-// story is what was seen of one function, or of one namespace's secrets, over
-// time. It belongs to the name, not to the ID: what is deleted and created
+// story is what was seen of one function, of one namespace's secrets, or of a
+// project's name, over time. It belongs to the name, not to the ID: what is deleted and created
 // again continues it.
 type story struct {
 	Privacy        string             `json:"privacy,omitempty"` // last known; never unknown
@@ -23,6 +23,8 @@ type story struct {
 	PrivacyChanges map[string]uint64  `json:"privacy_changes,omitempty"`
 	Secrets        map[string]setting `json:"secrets,omitempty"` // by name
 	GoneSince      time.Time          `json:"gone_since,omitzero"`
+
+	Project string `json:"project,omitempty"` // a project's last known name, in the project's own story
 }
 
 // setting is a secret as it was last set.
@@ -104,6 +106,28 @@ func setKeys(functions []Function) {
 	}
 }
 
+// observeProjects keeps the names that could be read. A name is a label of every
+// series that is joined with it: one that came and went with each start, and
+// with each failure to read it, would end every alert and begin it anew.
+func (h *history) observeProjects(names map[string]string) {
+	for id, name := range names {
+		if name != "" {
+			h.update(projectKey(id), func(st *story) { st.Project = name })
+		}
+	}
+}
+
+// project returns the last known name of a project; its ID where none is.
+func (h *history) project(id string) string {
+	if st := h.stories[projectKey(id)]; st != nil {
+		return st.Project
+	}
+	return id
+}
+
+// A project's story has no region.
+func projectKey(id string) string { return storyKey(id, "") }
+
 // update changes the story of key by change, and marks it for saving only
 // where that made a difference.
 func (h *history) update(key string, change func(*story)) {
@@ -123,7 +147,7 @@ func (h *history) update(key string, change func(*story)) {
 }
 
 func (st *story) equal(other story) bool {
-	return st.Privacy == other.Privacy && st.Unknown == other.Unknown && st.PublicSince.Equal(other.PublicSince) &&
+	return st.Project == other.Project && st.Privacy == other.Privacy && st.Unknown == other.Unknown && st.PublicSince.Equal(other.PublicSince) &&
 		st.ErrorSince.Equal(other.ErrorSince) && st.GoneSince.Equal(other.GoneSince) &&
 		maps.Equal(st.PrivacyChanges, other.PrivacyChanges) && maps.Equal(st.Secrets, other.Secrets)
 }

@@ -346,9 +346,12 @@ func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
 		w := newWorld(t, account, open)
+		w.settings.Projects = []string{"bbbbbbbb-0000-4000-8000-000000000002"}
+		w.sim.Fault(simulator.Fault{Path: "/account/", Kind: simulator.ServerError}) // its name cannot be read again
 		w.run()
 		metrics := w.after(30 * time.Second)
 		w.expect(metrics, `scaleway_function_privacy_changes_total{function="checkout",to="public"} 1`)
+		w.expect(metrics, `scaleway_function_info{function="checkout",project="payments"} 1`)
 		if got := line(metrics, "scaleway_function_public_since_timestamp_seconds", "checkout"); got != since {
 			t.Errorf("after the restart\n%swant\n%s", got, since)
 		}

@@ -26,7 +26,6 @@ func (f *Fleet) Snapshot(now time.Time) *Snapshot {
 		At:          now,
 		Credentials: maps.Clone(f.found(Unit{Source: sourceCredentials}).Credentials),
 	}
-	projects := f.found(Unit{Source: sourceProjects}).Projects
 	complete := true
 	for unit, u := range f.units {
 		s.Units = append(s.Units, u.status)
@@ -34,7 +33,7 @@ func (f *Fleet) Snapshot(now time.Time) *Snapshot {
 		if unit.Source == sourceFunctions {
 			slow := f.slow(unit)
 			for _, fn := range u.items.Functions {
-				fn.Project = cmp.Or(projects[fn.ProjectID], fn.ProjectID)
+				fn.Project = f.history.project(fn.ProjectID)
 				slow.tell(&fn)
 				f.history.tell(&fn)
 				f.rules.judge(&fn, now)
