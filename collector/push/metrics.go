@@ -14,6 +14,7 @@ type Metrics struct {
 	verified    *prometheus.GaugeVec
 	perMonth    *prometheus.GaugeVec
 	euros       *prometheus.GaugeVec
+	budget      *prometheus.GaugeVec
 }
 
 // NewMetrics registers them with reg.
@@ -31,8 +32,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		verified:    optional("scwatch_push_verified_timestamp_seconds", "When a sample of scwatch's own was last read back from the receiver."),
 		perMonth:    optional("scwatch_forecast_samples_per_month", "Samples that 30 days of pushing will send, judged by what is sent."),
 		euros:       optional("scwatch_forecast_eur_per_month", "What they will cost, at push.price_eur_per_million."),
+		budget:      optional("scwatch_push_budget_eur_per_month", "What they may cost: push.monthly_budget_eur. Absent without a limit."),
 	}
-	reg.MustRegister(m.samples, m.dropped, m.failures, m.spoolBytes, m.spoolOldest, m.lastSuccess, m.verified, m.perMonth, m.euros)
+	reg.MustRegister(m.samples, m.dropped, m.failures, m.spoolBytes, m.spoolOldest, m.lastSuccess, m.verified, m.perMonth, m.euros, m.budget)
 	for _, reason := range dropReasons {
 		m.dropped.WithLabelValues(reason)
 	}

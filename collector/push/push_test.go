@@ -380,15 +380,19 @@ func TestBudget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := &world{values: map[string]float64{"a": 1, "b": 2}}
+				metrics := NewMetrics(prometheus.NewRegistry())
 				p, err := New(Options{
 					Receiver: Receiver{PushURL: "http://127.0.0.1:1/"}, Transport: &http.Transport{}, Interval: time.Minute, Heartbeat: time.Minute,
 					MaxBytes: 1, MaxAge: time.Hour, Price: 0.15, Budget: test.budget, Refuse: test.refuse, Gather: w.families, Settled: func() bool { return true },
-				}, NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+				}, metrics, slog.New(slog.DiscardHandler))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if err := p.begin(t.Context()); (err != nil) != test.want {
 					t.Errorf("error %v", err)
+				}
+				if test.budget > 0 && counterValue(t, metrics.budget.WithLabelValues()) != test.budget {
+					t.Error("the budget is not shown")
 				}
 			})
 		})

@@ -71,6 +71,10 @@ func New(o Options, metrics *Metrics, log *slog.Logger) (*Pusher, error) {
 		delta: newDelta(o.Interval, o.Heartbeat), spool: spool, forecast: forecast{interval: o.Interval, heartbeat: o.Heartbeat},
 		added: make(chan struct{}, 1),
 	}
+	metrics.budget.Reset()
+	if o.Budget > 0 {
+		metrics.budget.WithLabelValues().Set(o.Budget)
+	}
 	if damaged > 0 {
 		log.Error("batches of the spool are damaged and were set aside", "batches", damaged, "folder", o.Dir)
 	}
