@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 			PriceEURPerMillion: 0.15, OverBudget: OverBudgetRefuse,
 		},
 		Provision: Provision{
-			RunbookBase:  "https://github.com/scwatch/scwatch/blob/main/docs/runbooks/",
+			RunbookBase:  DefaultRunbookBase,
 			KnownMetrics: []string{},
 			Targets: []Target{{
 				Folder:     Folder{UID: "scwatch", Title: "Serverless security"},
