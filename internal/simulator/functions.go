@@ -42,7 +42,7 @@ func (s *Server) functions(req request) (any, *failure) {
 	if len(req.path) == 4 {
 		for _, i := range items {
 			if i.body["id"] == req.path[3] {
-				if s.denied(i.projectID, region, "function") {
+				if s.denied(i.projectID, region, "function", req.method) {
 					return nil, denied("function")
 				}
 				return i.body, nil
@@ -87,7 +87,7 @@ func (s *Server) mayList(req request, region string, read collection) *failure {
 			}
 		}
 	}
-	if s.denied(project, region, "function") {
+	if s.denied(project, region, "function", req.method) {
 		return denied("function")
 	}
 	// A parent that is gone answers as it does when it is read itself.
