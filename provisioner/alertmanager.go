@@ -50,15 +50,15 @@ func (r *routing) read(ctx context.Context) (document, error) {
 	strange := &httpclient.Error{Attempted: attempted, Status: a.status, Reason: "the answer is no Alertmanager configuration", Advice: "check " + manager.check}
 	var body struct {
 		Templates map[string]string `yaml:"template_files"`
-		Config    *yaml.Node        `yaml:"alertmanager_config"`
+		Config    yaml.Node         `yaml:"alertmanager_config"`
 	}
-	if yaml.Unmarshal(a.body, &body) != nil || body.Config == nil {
+	if yaml.Unmarshal(a.body, &body) != nil {
 		return document{}, strange
 	}
 	d := document{templates: body.Templates}
 	switch body.Config.Kind {
 	case yaml.MappingNode: // as it comes through Grafana
-		d.top = body.Config
+		d.top = &body.Config
 	case yaml.ScalarNode:
 		var node yaml.Node
 		if yaml.Unmarshal([]byte(body.Config.Value), &node) != nil {

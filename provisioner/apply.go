@@ -42,7 +42,7 @@ func (r *Result) Done() int {
 var needs = map[Kind][]Kind{
 	KindGrafana:   {KindDataSource},
 	KindDashboard: {KindFolder, KindGrafana},
-	KindRules:     {KindDataSource, KindFolder},
+	KindRules:     {KindDataSource},
 	KindRoutes:    {KindAlertManager},
 	KindContact:   {KindAlertManager},
 }
@@ -100,7 +100,11 @@ func held(a Action, failed []Kind) string {
 	if a.Op == Delete && len(failed) > 0 {
 		return "deletions are for when everything else is done"
 	}
-	for _, kind := range needs[a.Kind] {
+	needed := needs[a.Kind]
+	if _, managed := a.store.(*managedRules); managed {
+		needed = []Kind{KindFolder} // Grafana takes rules for a folder that is not there
+	}
+	for _, kind := range needed {
 		if slices.Contains(failed, kind) {
 			return fmt.Sprintf("it needs the %s, which failed", strings.ReplaceAll(string(kind), "_", " "))
 		}

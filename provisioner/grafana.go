@@ -329,8 +329,8 @@ func (b *boards) read(ctx context.Context, uid string) ([]object, error) {
 		}
 		return nil, err
 	}
-	model, ok := resp.Payload.Dashboard.(map[string]any)
-	if !ok || resp.Payload.Meta == nil {
+	model, err := treeOf(resp.Payload.Dashboard)
+	if err != nil || model == nil || resp.Payload.Meta == nil {
 		return nil, fmt.Errorf("read the dashboard %s: the answer has no model", uid)
 	}
 	tree := dashboardTree(model)

@@ -25,11 +25,16 @@ const (
 	KindContact      Kind = "contact"
 )
 
-// Kinds are all kinds, in the order in which they are written. Deletions go the
-// other way round, after everything else.
+// Kinds are all kinds, in the order in which they are written.
 func Kinds() []Kind {
 	return []Kind{KindDataSource, KindAlertManager, KindGrafana, KindFolder, KindDashboard, KindRules, KindRoutes, KindContact}
 }
+
+// deletionOrder is that of the kinds that can be deleted, after everything else.
+// Routes go first, so that nobody is told that all alerts are resolved; before
+// the contacts, which Cockpit keeps in the same document; and what is in a
+// folder goes before it.
+var deletionOrder = []Kind{KindRoutes, KindContact, KindRules, KindDashboard, KindFolder}
 
 // Op is what happens to an object.
 type Op string

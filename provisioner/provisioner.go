@@ -122,15 +122,13 @@ func (p *Plan) narrow() error {
 	return nil
 }
 
-// order puts actions in the order in which they are done: writes by kind, then
-// deletions the other way round.
+// order puts actions in the order in which they are done.
 func (p *Plan) order() {
 	rank := func(a Action) int {
-		at := slices.Index(Kinds(), a.Kind)
 		if a.Op == Delete {
-			return 2*len(Kinds()) - at
+			return len(Kinds()) + slices.Index(deletionOrder, a.Kind)
 		}
-		return at
+		return slices.Index(Kinds(), a.Kind)
 	}
 	slices.SortStableFunc(p.Actions, func(a, b Action) int { return cmp.Compare(rank(a), rank(b)) })
 }
