@@ -11,16 +11,18 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/common/model"
 	"gopkg.in/yaml.v3"
+
+	"github.com/scwatch/scwatch/internal/config"
 )
 
 const (
-	runbooks    = "../docs/runbooks"
-	runbookBase = "https://github.com/scwatch/scwatch/blob/main/docs/runbooks/"
+	runbooks = "../docs/runbooks"
 
 	// What Cockpit's rulers take.
 	maxRulesOfGroup     = 20
@@ -99,6 +101,10 @@ func TestRules(t *testing.T) {
 
 // An alert that says too little at three in the morning does not get in.
 func TestEveryAlertSaysEnough(t *testing.T) {
+	defaults, err := config.Parse("", "", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	groups := map[string]bool{}
 	for _, file := range ruleFiles(t, allFiles...) {
 		for _, g := range load[ruleFile](t, file).Groups {
@@ -110,7 +116,7 @@ func TestEveryAlertSaysEnough(t *testing.T) {
 				t.Errorf("%s: group %s has %d rules; a ruler takes %d", file, g.Name, len(g.Rules), maxRulesOfGroup)
 			}
 			for _, r := range g.Rules {
-				for _, problem := range problems(r) {
+				for _, problem := range problems(r, defaults.Provision.RunbookBase) {
 					t.Errorf("%s: %s%s: %s", file, r.Alert, r.Record, problem)
 				}
 			}
@@ -119,13 +125,15 @@ func TestEveryAlertSaysEnough(t *testing.T) {
 }
 
 var (
-	recordName = regexp.MustCompile(`^[a-z_]+:[a-z_]+:[a-z0-9_]+$`)
-	minutes    = regexp.MustCompile(`\[(\d+)m\]`)
+	recordName    = regexp.MustCompile(`^[a-z_]+:[a-z_]+:[a-z0-9_]+$`)
+	ranges        = regexp.MustCompile(`\[(\d\w*)\]`)
+	aboutFunction = regexp.MustCompile(`^ScalewayFunction|^ScwatchException`)
+	dashboard     = regexp.MustCompile(`^/d/(scwatch-|scw-serverless-functions-)`)
 )
 
-func problems(r rule) (found []string) {
-	for _, m := range minutes.FindAllStringSubmatch(r.Expr, -1) {
-		if n, _ := strconv.Atoi(m[1]); n < 10 {
+func problems(r rule, runbookBase string) (found []string) {
+	for _, m := range ranges.FindAllStringSubmatch(r.Expr, -1) {
+		if d, err := model.ParseDuration(m[1]); err != nil || time.Duration(d) < 10*time.Minute {
 			found = append(found, fmt.Sprintf("its range %s is shorter than the 10 minutes that pushed samples need", m[0]))
 		}
 	}
@@ -147,13 +155,33 @@ func problems(r rule) (found []string) {
 			found = append(found, fmt.Sprintf("its %s is no sentence: %q", name, text))
 		}
 	}
+	if aboutFunction.MatchString(r.Alert) {
+		for _, label := range []string{"function", "namespace", "project", "region", "team"} {
+			if !strings.Contains(r.Annotations["description"], "$labels."+label+" ") {
+				found = append(found, "its description does not name the "+label)
+			}
+		}
+		if !strings.Contains(r.Annotations["description"], "$value") {
+			found = append(found, "its description does not tell the value")
+		}
+	}
 	if want := runbookBase + r.Alert + ".md"; r.Annotations["runbook_url"] != want {
 		found = append(found, fmt.Sprintf("its runbook_url is %q, not %q", r.Annotations["runbook_url"], want))
 	}
-	if !strings.HasPrefix(r.Annotations["dashboard_url"], "/d/") {
+	if !dashboard.MatchString(r.Annotations["dashboard_url"]) {
 		found = append(found, fmt.Sprintf("its dashboard_url is %q, no path of a dashboard", r.Annotations["dashboard_url"]))
 	}
 	return found
+}
+
+// What nothing asks for is paid for all the same.
+func TestEveryRecordedSeriesIsUsed(t *testing.T) {
+	all := rules(t, promFiles...)
+	for _, r := range all {
+		if r.Record != "" && !slices.ContainsFunc(all, func(other rule) bool { return other.Record != r.Record && strings.Contains(other.Expr, r.Record) }) {
+			t.Errorf("no other rule uses %s", r.Record)
+		}
+	}
 }
 
 func TestScalewayTakesFewAlerts(t *testing.T) {
