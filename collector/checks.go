@@ -91,6 +91,9 @@ var Checks = []*Check{
 			Terraform: `Set privacy = "private" in the scaleway_function.`,
 		},
 		detect: func(f *Function, _ time.Time) (string, bool) {
+			if f.Privacy == unknown {
+				return "anybody could call it when the API last told", !f.PublicSince.IsZero()
+			}
 			return "anybody can call it", f.Privacy == privacyPublic
 		},
 	},
@@ -115,7 +118,10 @@ var Checks = []*Check{
 			Terraform: "Mend the scaleway_function and apply again with deploy = true.",
 		},
 		detect: func(f *Function, _ time.Time) (string, bool) {
-			return "its last deployment failed", f.Status == statusError
+			if f.Status != statusError {
+				return "its last deployment failed, and how the next one ends is not known yet", !f.ErrorSince.IsZero()
+			}
+			return "its last deployment failed", true
 		},
 	},
 	{
@@ -128,6 +134,9 @@ var Checks = []*Check{
 			Terraform: `Set http_option = "redirected" in the scaleway_function.`,
 		},
 		detect: func(f *Function, _ time.Time) (string, bool) {
+			if f.HTTPOption == unknown {
+				return "plain HTTP was served when the API last told", f.WasPlainHTTP
+			}
 			return "plain HTTP is served", f.HTTPOption == httpEnabled
 		},
 	},

@@ -25,13 +25,17 @@ func TestChecks(t *testing.T) {
 		change func(*Function)
 		want   map[string]string // what is found, by check
 	}{
-		"sound":             {func(*Function) {}, nil},
-		"public":            {func(f *Function) { f.Privacy = privacyPublic }, map[string]string{"function_public": "anybody can call it"}},
-		"privacy not known": {func(f *Function) { f.Privacy = unknown }, nil},
-		"plain HTTP":        {func(f *Function) { f.HTTPOption = httpEnabled }, map[string]string{"function_http_allowed": "plain HTTP is served"}},
-		"HTTP not known":    {func(f *Function) { f.HTTPOption = unknown }, nil},
-		"in error":          {func(f *Function) { f.Status = statusError }, map[string]string{"function_in_error": "its last deployment failed"}},
-		"being deployed":    {func(f *Function) { f.Status = "pending" }, nil},
+		"sound":                         {func(*Function) {}, nil},
+		"public":                        {func(f *Function) { f.Privacy = privacyPublic }, map[string]string{"function_public": "anybody can call it"}},
+		"privacy not known":             {func(f *Function) { f.Privacy = unknown }, nil},
+		"public when last told":         {func(f *Function) { f.Privacy, f.PublicSince = unknown, noon.Add(-day) }, map[string]string{"function_public": "anybody could call it when the API last told"}},
+		"plain HTTP":                    {func(f *Function) { f.HTTPOption = httpEnabled }, map[string]string{"function_http_allowed": "plain HTTP is served"}},
+		"HTTP not known":                {func(f *Function) { f.HTTPOption = unknown }, nil},
+		"plain HTTP when last told":     {func(f *Function) { f.HTTPOption, f.WasPlainHTTP = unknown, true }, map[string]string{"function_http_allowed": "plain HTTP was served when the API last told"}},
+		"plain HTTP no more":            {func(f *Function) { f.WasPlainHTTP = true }, nil},
+		"in error":                      {func(f *Function) { f.Status = statusError }, map[string]string{"function_in_error": "its last deployment failed"}},
+		"being deployed":                {func(f *Function) { f.Status = "pending" }, nil},
+		"being deployed after an error": {func(f *Function) { f.Status, f.ErrorSince = "pending", noon.Add(-day) }, map[string]string{"function_in_error": "and how the next one ends is not known yet"}},
 		"own suspects": {func(f *Function) {
 			f.Variables = map[string]Variables{scopeFunction: {Suspect: []PlaintextVar{{"A", "a JWT"}, {"B", "a private key"}}}}
 		}, map[string]string{"function_plaintext_secret": "looks like a secret: A (a JWT), B (a private key)"}},

@@ -19,7 +19,9 @@ const (
 	httpEnabled    = "enabled"
 	httpRedirected = "redirected"
 
-	statusError = "error"
+	statusError    = "error"
+	statusPending  = "pending"
+	statusCreating = "creating"
 
 	sandboxV1 = "v1"
 
@@ -74,8 +76,9 @@ type Function struct {
 	ProbeAccepted bool // a call without a token was answered with success
 
 	// From what was seen over time.
-	PublicSince     time.Time // zero unless public
-	ErrorSince      time.Time // zero unless in error
+	PublicSince     time.Time // zero unless it is public, or was when the API last told
+	WasPlainHTTP    bool      // served when the API last told
+	ErrorSince      time.Time // zero unless it is in error, or is deployed again after one
 	PrivacyChanges  map[string]uint64
 	OldestSecretSet time.Time // zero: no secret
 

@@ -19,7 +19,9 @@ type story struct {
 	Privacy        string             `json:"privacy,omitempty"` // last known; never unknown
 	Unknown        bool               `json:"unknown,omitempty"` // not known since
 	PublicSince    time.Time          `json:"public_since,omitzero"`
+	PlainHTTP      bool               `json:"plain_http,omitempty"` // last known
 	ErrorSince     time.Time          `json:"error_since,omitzero"`
+	Deploying      bool               `json:"deploying,omitempty"` // again, after an error
 	PrivacyChanges map[string]uint64  `json:"privacy_changes,omitempty"`
 	Secrets        map[string]setting `json:"secrets,omitempty"` // by name
 	GoneSince      time.Time          `json:"gone_since,omitzero"`
@@ -80,6 +82,7 @@ func (h *history) observe(unit Unit, functions []Function, first bool, now time.
 			if from, changed := st.observePrivacy(f, now); changed || (from == "" && !first && f.Privacy == privacyPublic) {
 				changes = append(changes, Change{Function: f, From: from, To: f.Privacy})
 			}
+			st.observeHTTPOption(f)
 			st.observeStatus(f, now)
 			st.observeSecrets(f.Variables[scopeFunction], now)
 		})
@@ -148,7 +151,7 @@ func (h *history) update(key string, change func(*story)) {
 
 func (st *story) equal(other story) bool {
 	return st.Project == other.Project && st.Privacy == other.Privacy && st.Unknown == other.Unknown && st.PublicSince.Equal(other.PublicSince) &&
-		st.ErrorSince.Equal(other.ErrorSince) && st.GoneSince.Equal(other.GoneSince) &&
+		st.PlainHTTP == other.PlainHTTP && st.ErrorSince.Equal(other.ErrorSince) && st.Deploying == other.Deploying && st.GoneSince.Equal(other.GoneSince) &&
 		maps.Equal(st.PrivacyChanges, other.PrivacyChanges) && maps.Equal(st.Secrets, other.Secrets)
 }
 
@@ -208,12 +211,28 @@ func (st *story) observePrivacy(f Function, now time.Time) (from string, changed
 	return from, changed
 }
 
+// observeHTTPOption keeps what was last known: an option that the API does not
+// tell mends nothing.
+func (st *story) observeHTTPOption(f Function) {
+	if f.HTTPOption != unknown {
+		st.PlainHTTP = f.HTTPOption == httpEnabled
+	}
+}
+
+// observeStatus dates an error. A deployment under way does not say how it
+// ends, so it ends no error; one that fails again begins a new count.
 func (st *story) observeStatus(f Function, now time.Time) {
-	switch {
-	case f.Status != statusError:
-		st.ErrorSince = time.Time{}
-	case st.ErrorSince.IsZero():
-		st.ErrorSince = atTheLatest(now, f.Updated)
+	switch f.Status {
+	case statusError:
+		if st.ErrorSince.IsZero() || st.Deploying {
+			st.ErrorSince = atTheLatest(now, f.Updated)
+		}
+		st.Deploying = false
+	case statusPending, statusCreating:
+		st.Deploying = !st.ErrorSince.IsZero()
+	case unknown:
+	default:
+		st.ErrorSince, st.Deploying = time.Time{}, false
 	}
 }
 
@@ -256,9 +275,8 @@ func (h *history) tell(f *Function) {
 	if st == nil {
 		return
 	}
-	if f.Privacy == privacyPublic {
-		f.PublicSince = st.PublicSince
-	}
+	f.PublicSince = st.PublicSince
+	f.WasPlainHTTP = st.PlainHTTP
 	f.ErrorSince = st.ErrorSince
 	f.PrivacyChanges = maps.Clone(st.PrivacyChanges)
 	f.OldestSecretSet = time.Time{}

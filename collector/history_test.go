@@ -62,6 +62,8 @@ func TestPrivacyOverTime(t *testing.T) {
 		"made private again":                  {polls: []string{"private", "public", "private"}, public: 1, private: 1, told: 2},
 		"twice public":                        {polls: []string{"public", "private", "public"}, publicSince: at(2), public: 1, private: 1, told: 2},
 		"not known for a while":               {polls: []string{"public", "unknown", "unknown", "public"}, publicSince: at(0), unknown: 1},
+		"not known any more":                  {polls: []string{"public", "unknown"}, publicSince: at(0), unknown: 1},
+		"never known":                         {polls: []string{"unknown", "unknown"}},
 		"not known and then another":          {polls: []string{"private", "unknown", "public"}, publicSince: at(2), public: 1, unknown: 1, told: 1},
 		"deleted and created again":           {polls: []string{"public", "", "new"}, publicSince: at(0)},
 		"deleted, and public when it is back": {polls: []string{"private", "", "new"}, publicSince: at(2), public: 1, told: 1},
@@ -133,6 +135,60 @@ func TestErrorSince(t *testing.T) {
 	again := l.now
 	if found, _ := l.poll(failed(again.Add(time.Hour))); !found[0].ErrorSince.Equal(again) {
 		t.Errorf("since %s, want %s: an update to come is none", found[0].ErrorSince, again)
+	}
+}
+
+// A deployment under way, and a status that the API does not tell, say nothing
+// of how the deployment ends. Each poll is a minute after the one before, and by
+// a daemon that has just been started.
+func TestErrorOverTime(t *testing.T) {
+	at := func(minute int) time.Time { return noon.Add(time.Duration(minute) * time.Minute) }
+	for name, test := range map[string]struct {
+		polls []string // the status at each minute
+		since time.Time
+	}{
+		"deployed again":                      {[]string{"error", "pending", "creating"}, at(0)},
+		"deployed again, and it worked":       {[]string{"error", "pending", "ready"}, time.Time{}},
+		"deployed again, and it failed":       {[]string{"error", "pending", "creating", "error", "error"}, at(3)},
+		"not told for a while":                {[]string{"error", "unknown", "error"}, at(0)},
+		"not told while it is deployed again": {[]string{"error", "pending", "unknown", "error"}, at(3)},
+		"deployed without an error":           {[]string{"ready", "pending", "creating"}, time.Time{}},
+		"locked":                              {[]string{"error", "locked"}, time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := mustOpen(t, t.TempDir())
+			var found []Function
+			for minute, status := range test.polls {
+				l := newLife(t, state)
+				l.now = at(minute)
+				f := shop(privacyPrivate)
+				f.Status = status
+				found, _ = l.poll(f)
+			}
+			if !found[0].ErrorSince.Equal(test.since) {
+				t.Errorf("in error since %s, want %s", found[0].ErrorSince, test.since)
+			}
+		})
+	}
+}
+
+// Over a restart as well: what served plain HTTP does so until the API says
+// that it does not.
+func TestHTTPOptionOverTime(t *testing.T) {
+	state := mustOpen(t, t.TempDir())
+	for _, poll := range []struct {
+		option string
+		want   bool
+	}{
+		{unknown, false}, {httpRedirected, false}, {unknown, false},
+		{httpEnabled, true}, {unknown, true}, {unknown, true}, {httpRedirected, false}, {unknown, false},
+	} {
+		l := newLife(t, state)
+		f := shop(privacyPrivate)
+		f.HTTPOption = poll.option
+		if found, _ := l.poll(f); found[0].WasPlainHTTP != poll.want {
+			t.Errorf("%s: it served plain HTTP is %t, want %t", poll.option, found[0].WasPlainHTTP, poll.want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -187,7 +189,62 @@ func outage(b *testing.B, sender string) {
 	b.ReportMetric(cpu, "cpu-s")
 }
 
-func writeConfig(b *testing.B, dir, name, text string) string {
+// How long it takes from a change to the page, everything as shipped and by
+// default: twenty functions are made public, each at a moment of its own, and
+// both ways are taken, pushed and scraped.
+func BenchmarkDetection(b *testing.B) {
+	for b.Loop() {
+		byPush, byScrape := newPagers(b), newPagers(b)
+		sim := simulator.New(simulator.DemoAccount(time.Now()))
+		api, end, err := sim.Listen("127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer end()
+		receiver, err := url.Parse("http://" + alertOn(b, "", byPush, asShipped))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var exposed []string
+		sim.Update(func(a *simulator.Account) {
+			a.Storage = remoteWrite(receiver)
+			for n := range 20 {
+				f := *a.Lookup("shop", "refunds")
+				f.ID, f.Name = fmt.Sprintf("eeeeeeee-0000-4000-8000-%012d", n), fmt.Sprintf("exposed-%d", n)
+				f.Triggers = nil
+				a.Create("shop", f)
+				exposed = append(exposed, f.Name)
+			}
+		})
+		metrics := startProgram(b, scwatchProgram(b), func(address string) []string {
+			return []string{"serve", "--web.listen-address=" + address, "--storage.path=" + b.TempDir()}
+		}, []string{
+			"HOME=/nowhere", "SCW_API_URL=" + api, "SCW_ACCESS_KEY=" + simulator.DemoAccessKey, "SCW_SECRET_KEY=" + simulator.DemoSecretKey,
+			"SCW_DEFAULT_ORGANIZATION_ID=" + simulator.DemoOrganization, "SCW_DEFAULT_PROJECT_ID=" + simulator.DemoHome,
+			`SCWATCH_CONFIG={scaleway: {projects: ["*"]}, push: {enabled: true}}`,
+		}, nil)
+		alertOn(b, metrics, byScrape, asShipped)
+		time.Sleep(3 * time.Minute) // the first rounds are over
+		at := map[string]time.Time{}
+		for _, function := range exposed {
+			time.Sleep(rand.N(40 * time.Second))
+			sim.Update(func(a *simulator.Account) { a.Lookup("shop", function).Privacy = "public" })
+			at[function] = time.Now()
+		}
+		for way, came := range map[string]*pagers{"pushed": byPush, "scraped": byScrape} {
+			var took []float64
+			for _, function := range exposed {
+				took = append(took, came.waitFor(b, "the page about "+function, pageAbout(function, "firing")).at.Sub(at[function]).Seconds())
+			}
+			slices.Sort(took)
+			b.Logf("%s: %.0f", way, took)
+			b.ReportMetric(took[len(took)/2], way+"-median-s")
+			b.ReportMetric(took[len(took)-1], way+"-longest-s")
+		}
+	}
+}
+
+func writeConfig(b testing.TB, dir, name, text string) string {
 	file := filepath.Join(dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
@@ -196,8 +253,8 @@ func writeConfig(b *testing.B, dir, name, text string) string {
 }
 
 // startProgram starts a server on a free port and returns its address when it
-// answers; running is the process, which ends with the benchmark at the latest.
-func startProgram(b *testing.B, program string, args func(address string) []string, env []string, running **exec.Cmd) string {
+// answers; running is the process, which ends with the test at the latest.
+func startProgram(b testing.TB, program string, args func(address string) []string, env []string, running **exec.Cmd) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -206,6 +263,12 @@ func startProgram(b *testing.B, program string, args func(address string) []stri
 	listener.Close()
 	cmd := exec.Command(program, args(address)...)
 	cmd.Env = env
+	log, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -215,7 +278,8 @@ func startProgram(b *testing.B, program string, args func(address string) []stri
 	}
 	for end := time.Now().Add(60 * time.Second); !strings.HasPrefix(fetch(http.MethodGet, "http://"+address+"/-/ready"), "200"); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			b.Fatalf("%s is not ready after a minute", program)
+			said, _ := os.ReadFile(log.Name())
+			b.Fatalf("%s is not ready after a minute:\n%s", program, said)
 		}
 	}
 	return address

@@ -26,15 +26,7 @@ func TestKilledInALoop(t *testing.T) {
 	}
 	defer end()
 	dir := t.TempDir()
-	// The test's own binary is scwatch where it is called so.
-	program := filepath.Join(t.TempDir(), "scwatch")
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(self, program); err != nil {
-		t.Fatal(err)
-	}
+	program := scwatchProgram(t)
 	changes := regexp.MustCompile(`(?m)^scaleway_function_privacy_changes_total\{.*function="checkout",.*to="public"\} (\d+)$`)
 	shown := func(address string) int {
 		if m := changes.FindStringSubmatch(fetch(http.MethodGet, "http://"+address+"/metrics")); m != nil {
@@ -93,4 +85,18 @@ func TestKilledInALoop(t *testing.T) {
 		t.Error("no change was ever shown, so that nothing could be lost")
 	}
 	t.Logf("%d of %d changes were seen by polls a second apart", last, made)
+}
+
+// scwatchProgram returns a path at which this test's own binary is scwatch.
+func scwatchProgram(tb testing.TB) string {
+	tb.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	program := filepath.Join(tb.TempDir(), "scwatch")
+	if err := os.Symlink(self, program); err != nil {
+		tb.Fatal(err)
+	}
+	return program
 }

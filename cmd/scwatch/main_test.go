@@ -186,12 +186,18 @@ func selfSign(ts *testscript.TestScript, _ bool, args []string) {
 func connectStorage(ts *testscript.TestScript, _ bool, args []string) {
 	target, err := url.Parse(args[0])
 	ts.Check(err)
+	sim(ts).Update(func(a *simulator.Account) {
+		a.Storage, a.CockpitTokens = remoteWrite(target), []string{"cockpit-token"}
+	})
+}
+
+// remoteWrite is a Prometheus as a data source of Cockpit's.
+func remoteWrite(target *url.URL) http.Handler {
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	storage := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path = map[string]string{"/api/v1/push": "/api/v1/write", "/prometheus/api/v1/query": "/api/v1/query"}[r.URL.Path]
 		proxy.ServeHTTP(w, r)
 	})
-	sim(ts).Update(func(a *simulator.Account) { a.Storage, a.CockpitTokens = storage, []string{"cockpit-token"} })
 }
 
 // configurePrometheus: config FILE TARGET
