@@ -21,7 +21,7 @@ const (
 	CutShort                    // the body ends before its announced length
 	WrongShape                  // valid JSON of another shape
 	NoJSON                      // a login page, with 200
-	Denied                      // 403 permissions_denied
+	Denied                      // 403 as the product says it
 	Slow                        // the right answer, Fault.Delay for each of its bytes
 	NoPage                      // 404 page not found, as text, as from a wrong address
 	Redirected                  // 302 to another host
@@ -99,11 +99,16 @@ func (s *Server) disrupt(w http.ResponseWriter, r *http.Request, f *fault) bool 
 	case Unavailable:
 		answer(http.StatusServiceUnavailable, "text/html", "<html><body><h1>503 Service Unavailable</h1></body></html>")
 	case Denied:
-		if strings.HasPrefix(r.URL.Path, grafanaPath) {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, grafanaPath):
 			writeJSON(w, http.StatusForbidden, accessDenied(r.Method))
-			return true
+		case strings.HasPrefix(path, dataSourcesPath), strings.HasPrefix(path, alertManagersPath):
+			http.Error(w, "Forbidden", http.StatusForbidden)
+		case strings.HasPrefix(path, "/cockpit/"):
+			writeJSON(w, http.StatusForbidden, denied("cockpit", r.Method).body)
+		default:
+			writeJSON(w, http.StatusForbidden, denied("function", r.Method).body)
 		}
-		answer(http.StatusForbidden, "application/json", `{"details":[{"action":"read","resource":"function"}],"message":"insufficient permissions","type":"permissions_denied"}`)
 	case NoJSON:
 		answer(http.StatusOK, "text/html", "<html><body><form>Log in</form></body></html>")
 	case NoPage:
