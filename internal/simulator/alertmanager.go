@@ -167,7 +167,7 @@ func (s *Server) alertManager(w http.ResponseWriter, r *http.Request) {
 	s.count(r)
 	parts := strings.SplitN(strings.TrimPrefix(r.URL.Path, alertManagersPath), "/", 3)
 	project := s.account.Project(parts[0])
-	if project == nil || len(parts) < 3 || !project.AlertManager(parts[1]).Enabled {
+	if project == nil || len(parts) < 3 || !slices.Contains(regions, parts[1]) || !project.AlertManager(parts[1]).Enabled {
 		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
 	}

@@ -40,11 +40,11 @@ func (s *Server) cockpit(req request) (any, *failure) {
 		return s.oneDataSource(req, call.region, req.path[3])
 	}
 	if s.denied(call.ProjectID, call.region, "cockpit", req.method) {
-		return nil, denied("cockpit")
+		return nil, denied("cockpit", req.method)
 	}
 	project := s.account.Project(call.ProjectID)
 	if project == nil {
-		return nil, denied("cockpit")
+		return nil, denied("cockpit", req.method)
 	}
 	switch req.method + " " + strings.Join(req.path[2:], "/") {
 	case "GET data-sources":
@@ -118,7 +118,7 @@ func (s *Server) cockpitGrafana(req request) (any, *failure) {
 	}
 	project := s.account.Project(call.ProjectID)
 	if project == nil || s.denied(project.ID, "", "cockpit", req.method) {
-		return nil, denied("cockpit")
+		return nil, denied("cockpit", req.method)
 	}
 	switch req.method + " " + strings.Join(req.path, "/") {
 	case "GET grafana":
@@ -161,7 +161,7 @@ func (s *Server) oneDataSource(req request, region, id string) (any, *failure) {
 		}}
 	}
 	if s.denied(p.ID, region, "cockpit", req.method) {
-		return nil, denied("cockpit")
+		return nil, denied("cockpit", req.method)
 	}
 	switch req.method {
 	case http.MethodGet:
@@ -377,9 +377,8 @@ func (s *Server) dataSource(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if isRuler(source, rest) {
-		defer s.mu.Unlock()
-		s.count(r)
-		s.ruler(w, r, project, source)
+		s.mu.Unlock()
+		s.ruler(w, r, id)
 		return
 	}
 	allowed := s.mayUse(r, project, source.Region, "write_only_"+source.Type, "read_only_"+source.Type)

@@ -1,8 +1,13 @@
 package simulator
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	cockpit "github.com/scaleway/scaleway-sdk-go/api/cockpit/v1"
@@ -111,4 +116,170 @@ func TestCockpitSDK(t *testing.T) {
 	if _, err := regional.GetDataSource(&cockpit.RegionalAPIGetDataSourceRequest{Region: scw.RegionFrPar, DataSourceID: made.ID}); !errors.As(err, &missing) {
 		t.Errorf("a data source that was deleted: %v", err)
 	}
+}
+
+// What the API refuses, in its own words.
+func TestCockpitRefusals(t *testing.T) {
+	const regional = "/cockpit/v1/regions/fr-par/"
+	home := `"project_id":"` + DemoHome + `"`
+	for name, test := range map[string]struct {
+		call   call
+		status int
+		text   string
+	}{
+		"an unknown project":           {call{method: "GET", path: regional + "data-sources?project_id=x"}, 403, `"resource":"cockpit"`},
+		"an unknown one's Grafana":     {call{method: "GET", path: "/cockpit/v1/grafana?project_id=x"}, 403, "permissions_denied"},
+		"an unknown region":            {call{method: "GET", path: "/cockpit/v1/regions/mars/data-sources?project_id=" + DemoHome}, 404, "not_found"},
+		"an unknown path":              {call{method: "GET", path: regional + "nothing?project_id=" + DemoHome}, 404, "not_found"},
+		"an unknown path, Grafana's":   {call{method: "GET", path: "/cockpit/v1/grafana/nothing?project_id=" + DemoHome}, 404, "not_found"},
+		"an unknown data source":       {call{method: "GET", path: regional + "data-sources/x"}, 404, "data_source"},
+		"one of another region":        {call{method: "GET", path: "/cockpit/v1/regions/nl-ams/data-sources/" + homeMetrics}, 404, "data_source"},
+		"a data source like that":      {call{method: "PUT", path: regional + "data-sources/" + homeMetrics}, 404, "not_found"},
+		"no JSON":                      {call{method: "POST", path: regional + "data-sources", body: "{"}, 400, "invalid_arguments"},
+		"no JSON for Grafana":          {call{method: "POST", path: "/cockpit/v1/grafana/sync-data-sources", body: "{"}, 400, "invalid_arguments"},
+		"a data source of no name":     {call{method: "POST", path: regional + "data-sources", body: "{" + home + `,"type":"metrics"}`}, 400, `"name"`},
+		"a data source of no type":     {call{method: "POST", path: regional + "data-sources", body: "{" + home + `,"name":"a","type":"x"}`}, 400, `"type"`},
+		"a token for nothing":          {call{method: "POST", path: regional + "tokens", body: "{" + home + `,"name":"a"}`}, 400, "token_scopes"},
+		"a test with no alert manager": {call{method: "POST", path: regional + "alert-manager/trigger-test-alert", body: "{" + home + "}"}, 404, "alert_manager"},
+		"a contact with none":          {call{method: "POST", path: regional + "alert-manager/contact-points", body: "{" + home + `,"email":{"to":"a@b.c"}}`}, 404, "alert_manager"},
+		"another key":                  {call{method: "GET", path: regional + "data-sources?project_id=" + DemoHome, header: http.Header{"X-Auth-Token": {"x"}}}, 401, "denied_authentication"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if status, text := test.call.text(New(DemoAccount(time.Now()))); status != test.status || !strings.Contains(text, test.text) {
+				t.Errorf("%d %s, want %d with %s", status, text, test.status, test.text)
+			}
+		})
+	}
+}
+
+// A contact point that is not there cannot be changed or deleted.
+func TestContactPointsThatAreMissing(t *testing.T) {
+	s := withAlertManager()
+	for method, path := range map[string]string{"PATCH": "contact-points", "POST": "contact-points/delete"} {
+		body := `{"project_id":"` + DemoHome + `","email":{"to":"a@example.com"}}`
+		if status, text := (call{method: method, path: "/cockpit/v1/regions/fr-par/alert-manager/" + path, body: body}).text(s); status != 404 || !strings.Contains(text, "contact_point") {
+			t.Errorf("%s: %d %s", method, status, text)
+		}
+	}
+}
+
+// A denial is of a project and a region, or of its writes alone.
+func TestCockpitDenied(t *testing.T) {
+	s := New(DemoAccount(time.Now()))
+	s.Update(func(a *Account) {
+		a.Denied = []Denial{
+			{ProjectID: payments, Region: "fr-par", Resource: "cockpit"},
+			{ProjectID: DemoHome, Resource: "cockpit", WritesOnly: true},
+		}
+	})
+	const body = `,"name":"a","type":"metrics"}`
+	for path, want := range map[string]int{
+		"GET regions/fr-par/data-sources?project_id=" + payments: 403,
+		"GET regions/nl-ams/data-sources?project_id=" + payments: 200,
+		"GET grafana?project_id=" + payments:                     200,
+		"GET regions/fr-par/data-sources?project_id=" + DemoHome: 200,
+		"GET regions/fr-par/data-sources/" + homeMetrics:         200,
+		"DELETE regions/fr-par/data-sources/" + homeMetrics:      403,
+		"GET grafana?project_id=" + DemoHome:                     200,
+		"POST regions/fr-par/data-sources":                       403,
+		"POST grafana/sync-data-sources":                         403,
+	} {
+		method, path, _ := strings.Cut(path, " ")
+		c := call{method: method, path: "/cockpit/v1/" + path}
+		if method == "POST" {
+			c.body = `{"project_id":"` + DemoHome + `"` + body
+		}
+		if status, text := c.text(s); status != want {
+			t.Errorf("%s %s: %d %s, want %d", method, path, status, text, want)
+		}
+	}
+}
+
+// Calls are counted by what they are about, those that write on their own.
+func TestCockpitRequests(t *testing.T) {
+	s := withAlertManager()
+	for path, want := range map[string]string{
+		"GET /cockpit/v1/regions/fr-par/data-sources?project_id=" + DemoHome:              "data-sources",
+		"POST /cockpit/v1/regions/fr-par/alert-manager/enable":                            "POST enable",
+		"GET " + dataSourcesPath + homeMetrics + "/" + mimirRules + "/scwatch":            "rules",
+		"DELETE " + dataSourcesPath + homeMetrics + "/" + mimirRules + "/scwatch/posture": "DELETE rules",
+		"GET " + homeAlerts:                                     "alerts",
+		"POST " + homeAlerts:                                    "POST alerts",
+		"GET " + grafanaPath + DemoHome + "/api/search":         "search",
+		"POST " + grafanaPath + DemoHome + "/api/dashboards/db": "POST dashboards",
+		"PUT " + grafanaPath + DemoHome + "/api/v1/provisioning/folder/f/rule-groups/g": "PUT rule-groups",
+		"GET " + grafanaPath + DemoHome + "/api/else":                                   "others",
+	} {
+		before := s.Requests()[want]
+		method, path, _ := strings.Cut(path, " ")
+		call{method: method, path: path}.do(s)
+		if n := s.Requests()[want] - before; n != 1 {
+			t.Errorf("%s %s is counted %d times as %s: %v", method, path, n, want, s.Requests())
+		}
+	}
+}
+
+// The faults, on everything that a Cockpit serves.
+func TestCockpitFaults(t *testing.T) {
+	for _, path := range []string{
+		"/cockpit/v1/regions/fr-par/data-sources?project_id=" + DemoHome, grafanaPath + DemoHome + "/api/org",
+		dataSourcesPath + homeMetrics + "/" + mimirRules, homeAlerts,
+	} {
+		for kind, want := range map[Kind]int{
+			TooManyRequests: 429, ServerError: 500, Unavailable: 503, Denied: 403, NoJSON: 200, NoPage: 404, Redirected: 302,
+			Hang: 0, Reset: 0, CutShort: 0,
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				s := withAlertManager()
+				transport, end := s.Pipe()
+				defer end()
+				transport.DisableKeepAlives = true // on one that is reused it asks again by itself
+				s.Fault(Fault{Path: strings.SplitN(path, "?", 2)[0], Kind: kind, After: 1, Times: 1})
+				get := func() (int, string) {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					req, _ := http.NewRequestWithContext(ctx, "GET", "http://api.example"+path, nil)
+					req.Header.Set("X-Auth-Token", DemoSecretKey)
+					resp, err := transport.RoundTrip(req)
+					if err != nil {
+						return 0, err.Error()
+					}
+					defer resp.Body.Close()
+					body, err := io.ReadAll(resp.Body)
+					if err != nil {
+						return 0, err.Error()
+					}
+					return resp.StatusCode, string(body)
+				}
+				first, text := get()
+				if status, got := get(); status != want {
+					t.Errorf("%s, fault %d: %d %s, want %d", path, kind, status, got, want)
+				}
+				if status, got := get(); status != first || got != text {
+					t.Errorf("%s, after fault %d: %d %s, want %d %s", path, kind, status, got, first, text)
+				}
+			})
+		}
+	}
+}
+
+// An answer that is lost is of a call that was done.
+func TestLostAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, mimir, _ := rulers(t)
+		transport, end := s.Pipe()
+		defer end()
+		s.Fault(Fault{Path: mimirRules, Method: "POST", Kind: CutShort})
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", "http://api.example"+dataSourcesPath+homeMetrics+"/"+mimirRules+"/ns", strings.NewReader(mimirGroup))
+		req.Header.Set("X-Auth-Token", DemoSecretKey)
+		if resp, err := transport.RoundTrip(req); err == nil {
+			if _, err := io.ReadAll(resp.Body); err == nil {
+				t.Error("the answer is whole")
+			}
+			resp.Body.Close()
+		}
+		if got := mimir.groups(); got != "ns/g" {
+			t.Errorf("stored are %q", got)
+		}
+	})
 }

@@ -50,6 +50,11 @@ func DemoAccount(now time.Time) *Account {
 				DataSource{id(3), "Scaleway Logs", region, "logs", "scaleway"})
 		}
 	}
+	for _, p := range []*Project{platform, payments, marketing} {
+		p.Grafana.AddScalewayDashboard("scw-serverless-functions-overview", "Serverless Functions Overview", map[string]any{
+			"tags": []any{"scaleway"}, "panels": []any{},
+		}, p.Created)
+	}
 
 	ops := b.namespace(platform, "ops", "fr-par", nil)
 	ops.add("audit-trail", "team=platform")

@@ -43,7 +43,7 @@ func (s *Server) functions(req request) (any, *failure) {
 		for _, i := range items {
 			if i.body["id"] == req.path[3] {
 				if s.denied(i.projectID, region, "function", req.method) {
-					return nil, denied("function")
+					return nil, denied("function", req.method)
 				}
 				return i.body, nil
 			}
@@ -73,7 +73,7 @@ func (s *Server) mayList(req request, region string, read collection) *failure {
 	}
 	project := req.query.Get("project_id")
 	if project != "" && !slices.ContainsFunc(s.account.Projects, func(p Project) bool { return p.ID == project }) {
-		return denied("function")
+		return denied("function", req.method)
 	}
 	for _, p := range s.account.Projects {
 		for _, ns := range p.Namespaces {
@@ -88,7 +88,7 @@ func (s *Server) mayList(req request, region string, read collection) *failure {
 		}
 	}
 	if s.denied(project, region, "function", req.method) {
-		return denied("function")
+		return denied("function", req.method)
 	}
 	// A parent that is gone answers as it does when it is read itself.
 	if id := req.query.Get("namespace_id"); id != "" && project == "" {

@@ -198,9 +198,13 @@ func (g *Grafana) replaceRuleGroup(c grafanaCall, folder, title string) (any, *f
 			return nil, message(http.StatusInternalServerError, "a conflicting alert rule is found: rule title under the same organisation and folder should be unique")
 		}
 		titles[rule["title"]] = true
+		// A uid says that the rule is there; newer versions than 9.4 make one.
 		if uid, _ := rule["uid"].(string); uid != "" {
-			if i, _ := g.rule(uid); i >= 0 && (g.AlertGroups[i].FolderUID != folder || g.AlertGroups[i].Title != title) {
-				return nil, message(http.StatusInternalServerError, "failed to update rule with UID "+uid+": it belongs to another group")
+			switch i, _ := g.rule(uid); {
+			case i < 0:
+				return nil, message(http.StatusInternalServerError, "failed to update rule with UID "+uid+" because could not find alert rule")
+			case g.AlertGroups[i].FolderUID != folder || g.AlertGroups[i].Title != title:
+				return nil, message(http.StatusInternalServerError, "failed to update rule with UID "+uid+": it is in another group")
 			}
 		}
 		group.Rules = append(group.Rules, g.complete(c, rule, folder, title))

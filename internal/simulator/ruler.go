@@ -37,7 +37,7 @@ const (
 // isRuler tells whether the path below a data source is its ruler's.
 func isRuler(d *DataSource, path string) bool {
 	config := map[string]string{"metrics": mimirRules, "logs": lokiRules}[d.Type]
-	return config != "" && (path == config || strings.HasPrefix(path, config+"/")) || isRulerState(path)
+	return config != "" && (path == config || strings.HasPrefix(path, config+"/") || isRulerState(path))
 }
 
 func isRulerState(path string) bool {
@@ -81,8 +81,20 @@ type ruler struct {
 	loki    bool
 }
 
-// ruler answers the calls of isRuler, with the lock held.
-func (s *Server) ruler(w http.ResponseWriter, r *http.Request, p *Project, d *DataSource) {
+// ruler answers the calls of isRuler.
+func (s *Server) ruler(w http.ResponseWriter, r *http.Request, id string) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler) // the client is gone
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count(r)
+	p, d := s.account.dataSource(id)
+	if d == nil { // meanwhile
+		http.Error(w, "404 page not found", http.StatusNotFound)
+		return
+	}
 	scope := "full_access_" + d.Type + "_rules"
 	switch {
 	case !s.mayUse(r, p, d.Region, scope):
@@ -139,10 +151,6 @@ func (s *Server) ruler(w http.ResponseWriter, r *http.Request, p *Project, d *Da
 	case r.Method == http.MethodGet:
 		at.list(w, namespace)
 	case r.Method == http.MethodPost && namespace != "" && group == "":
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			panic(http.ErrAbortHandler) // the client is gone
-		}
 		if at.loki && strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 			body = nil // it was read as a form
 		}
@@ -157,8 +165,8 @@ func (s *Server) ruler(w http.ResponseWriter, r *http.Request, p *Project, d *Da
 	}
 }
 
-// groups are those of a namespace; empty: of all. Their order is that of their
-// names' ends, which is nobody's: a ruler has none.
+// groups are those of a namespace; empty: of all. A ruler has no order of them,
+// so they come by the ends of their names, which nobody could have meant.
 func (at ruler) groups(namespace string) []RuleGroup {
 	var all []RuleGroup
 	for _, g := range at.project.RuleGroups {
@@ -277,10 +285,12 @@ func (at ruler) store(w http.ResponseWriter, namespace string, body []byte) {
 		refuse(fmt.Sprintf("per-user rule groups limit (limit: %d actual: %d) exceeded", maxGroups, n))
 		return
 	}
-	if n := at.alertsWith(namespace, group); at.source.Origin == "scaleway" && at.source.Type == "metrics" && n > maxAlertsBesideScaleway {
-		// What the real one says is not known.
-		refuse(fmt.Sprintf("custom alerts limit (limit: %d actual: %d) exceeded", maxAlertsBesideScaleway, n))
-		return
+	if at.source.Origin == "scaleway" && !at.loki {
+		if n := at.alertsWith(namespace, group); n > maxAlertsBesideScaleway {
+			// What the real one says is not known.
+			refuse(fmt.Sprintf("custom alerts limit (limit: %d actual: %d) exceeded", maxAlertsBesideScaleway, n))
+			return
+		}
 	}
 	if at.account.RulersLoseRules && len(group.Rules) > 0 {
 		group.Rules = group.Rules[:len(group.Rules)-1]

@@ -79,9 +79,13 @@ func notFound(what string) *failure {
 	return &failure{http.StatusNotFound, map[string]string{"message": what + " was not found"}}
 }
 
-func denied(resource string) *failure {
+func denied(resource, method string) *failure {
+	action := "read"
+	if method != http.MethodGet {
+		action = "write"
+	}
 	return &failure{http.StatusForbidden, object{
-		"details": []object{{"action": "read", "resource": resource}},
+		"details": []object{{"action": action, "resource": resource}},
 		"message": "insufficient permissions", "type": "permissions_denied",
 	}}
 }
@@ -282,7 +286,7 @@ func paged(key string, items []object, query url.Values) (any, *failure) {
 
 func (s *Server) projects(req request) (any, *failure) {
 	if s.denied("", "", "project", req.method) {
-		return nil, denied("project")
+		return nil, denied("project", req.method)
 	}
 	var all []object
 	for _, p := range s.account.Projects {
@@ -295,7 +299,7 @@ func (s *Server) projects(req request) (any, *failure) {
 	case req.path[0] != "projects":
 	case len(req.path) == 1:
 		if req.query.Get("organization_id") != s.account.OrganizationID {
-			return nil, denied("project")
+			return nil, denied("project", req.method)
 		}
 		return paged("projects", all, req.query)
 	case len(req.path) == 2:
@@ -313,7 +317,7 @@ func (s *Server) projects(req request) (any, *failure) {
 
 func (s *Server) apiKeys(req request) (any, *failure) {
 	if s.denied("", "", "api_key", req.method) {
-		return nil, denied("api_key")
+		return nil, denied("api_key", req.method)
 	}
 	for _, key := range s.account.Keys {
 		if len(req.path) == 2 && req.path[0] == "api-keys" && req.path[1] == key.AccessKey {
