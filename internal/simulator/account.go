@@ -3,6 +3,7 @@ package simulator
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -21,6 +22,12 @@ type Account struct {
 	// Storage is behind every data source: it gets the calls below a data
 	// source's address, /api/v1/push and /prometheus/api/v1/query.
 	Storage http.Handler `json:"-"`
+
+	// Storages are behind single data sources, by ID, in the place of Storage.
+	Storages map[string]http.Handler `json:"-"`
+
+	// Dashboards are those in the projects' Grafana, by project ID and uid.
+	Dashboards map[string]map[string]json.RawMessage
 
 	// HideListings answers listings with 404 while their objects are there, as
 	// a gateway with a wrong route would.

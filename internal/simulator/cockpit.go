@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,6 +20,9 @@ const dataSourcesPath = "/data-sources/"
 
 // cockpit answers regions/{region}/data-sources.
 func (s *Server) cockpit(req request) (any, *failure) {
+	if len(req.path) == 1 && req.path[0] == "grafana" {
+		return s.grafanaAddress(req)
+	}
 	if len(req.path) != 3 || req.path[0] != "regions" || !slices.Contains(regions, req.path[1]) || req.path[2] != "data-sources" {
 		return nil, &failure{http.StatusNotFound, object{"message": "resource is not found", "type": "not_found"}}
 	}
@@ -55,7 +59,7 @@ func (s *Server) dataSource(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	allowed := s.authenticated(r.Header.Get("X-Auth-Token")) || slices.Contains(s.account.CockpitTokens, r.Header.Get("X-Token"))
-	storage := s.account.Storage
+	storage := cmp.Or(s.account.Storages[id], s.account.Storage)
 	s.mu.Unlock()
 	switch {
 	case source == nil:

@@ -22,13 +22,14 @@ type Server struct {
 	account  *Account
 	faults   []*fault
 	requests map[string]int
+	called   map[string]int // by the function's ID
 	served   int
 	closing  chan struct{}
 }
 
 // New returns a server of account, which from then on is changed by Update.
 func New(account *Account) *Server {
-	return &Server{account: account, requests: map[string]int{}, closing: make(chan struct{})}
+	return &Server{account: account, requests: map[string]int{}, called: map[string]int{}, closing: make(chan struct{})}
 }
 
 // Update changes the account.
@@ -99,6 +100,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if fault == nil && strings.HasPrefix(r.URL.Path, dataSourcesPath) {
 		s.dataSource(w, r)
+		return
+	}
+	if fault == nil && strings.HasPrefix(r.URL.Path, grafanaPath) {
+		s.readGrafana(w, r)
+		return
+	}
+	if fault == nil && s.gateway(w, r) {
 		return
 	}
 	status, body := s.answer(r)

@@ -1,0 +1,130 @@
+package simulator
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// grafanaPath is where the simulated Grafanas are reached, by project; the real
+// ones have hosts of their own.
+const grafanaPath = "/grafana/"
+
+// ScalewayFunctionsDashboard is the uid of Scaleway's own dashboard of
+// functions.
+const ScalewayFunctionsDashboard = "scw-serverless-functions-overview"
+
+// FunctionsDashboard is a dashboard in the manner of Scaleway's own, whose
+// status code panel asks expr and whose request panel asks rate.
+func FunctionsDashboard(expr, unit, rate string) json.RawMessage {
+	target := func(expr, legend string) []object {
+		return []object{{"expr": expr, "legendFormat": legend, "refId": "A"}}
+	}
+	encoded, err := json.Marshal(object{
+		"uid": ScalewayFunctionsDashboard, "title": "Serverless Functions Overview", "tags": []string{"scaleway", "serverless-functions"},
+		"panels": []object{
+			{"title": "Status", "type": "stat", "targets": target(`sum by (status) (serverless_function_status{resource_id=~"$resource_id"})`, "{{status}}")},
+			{"title": "Traffic", "type": "row", "panels": []object{
+				{"title": "Requests per second", "type": "timeseries", "fieldConfig": object{"defaults": object{"unit": "reqps"}}, "targets": target(rate, "{{resource_name}}")},
+				{"title": "Responses status code", "type": "timeseries", "fieldConfig": object{"defaults": object{"unit": unit}}, "targets": target(expr, "{{code}}")},
+			}},
+		},
+	})
+	if err != nil {
+		panic(err) // of our own types
+	}
+	return encoded
+}
+
+// grafanaAddress answers GET /cockpit/v1/grafana.
+func (s *Server) grafanaAddress(req request) (any, *failure) {
+	project := req.query.Get("project_id")
+	if s.denied(project, "", "cockpit") {
+		return nil, denied("cockpit")
+	}
+	if !slices.ContainsFunc(s.account.Projects, func(p Project) bool { return p.ID == project && len(p.DataSources) > 0 }) {
+		return nil, &failure{http.StatusNotFound, object{"message": "resource is not found", "resource": "grafana", "resource_id": project, "type": "not_found"}}
+	}
+	return object{"grafana_url": req.base + grafanaPath + project}, nil
+}
+
+// readGrafana answers what reads the dashboards of a project.
+func (s *Server) readGrafana(w http.ResponseWriter, r *http.Request) {
+	project, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, grafanaPath), "/")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status, body := http.StatusOK, any(nil)
+	uid, one := strings.CutPrefix(path, "api/dashboards/uid/")
+	board := s.account.Dashboards[project][uid]
+	switch {
+	case !s.authenticated(r.Header.Get("X-Auth-Token")):
+		status, body = http.StatusUnauthorized, object{"message": "Unauthorized"}
+	case one && board == nil:
+		status, body = http.StatusNotFound, object{"message": "Dashboard not found"}
+	case one:
+		body = object{"dashboard": board, "meta": object{"slug": uid, "type": "db"}}
+	case path == "api/search":
+		body = s.search(project, r.URL.Query())
+	default:
+		status, body = http.StatusNotFound, object{"message": "Not found"}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body)
+}
+
+func (s *Server) search(project string, query url.Values) []object {
+	found := []object{}
+	for uid, board := range s.account.Dashboards[project] {
+		var named struct{ Title string }
+		json.Unmarshal(board, &named)
+		if strings.Contains(strings.ToLower(named.Title), strings.ToLower(query.Get("query"))) {
+			found = append(found, object{"uid": uid, "title": named.Title, "type": "dash-db"})
+		}
+	}
+	return found
+}
+
+// gateway answers a call to a function's own host as the platform's does: a
+// private function without a good token is not started.
+func (s *Server) gateway(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.Contains(r.Host, ".functions.fnc.") { // no lock for all others
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.account.Projects {
+		for n := range p.Namespaces {
+			ns := &p.Namespaces[n]
+			for f := range ns.Functions {
+				if fn := &ns.Functions[f]; domainName(ns, fn) == r.Host {
+					s.called[fn.ID]++
+					answerCall(w, fn, s.authenticated(r.Header.Get("X-Auth-Token")))
+					return true
+				}
+			}
+		}
+	}
+	http.Error(w, "no function is there", http.StatusNotFound)
+	return true
+}
+
+func answerCall(w http.ResponseWriter, f *Function, token bool) {
+	switch {
+	case f.Privacy == "private" && !token:
+		http.Error(w, "Forbidden", http.StatusForbidden)
+	case f.Status != "ready":
+		http.Error(w, "the function is not ready", http.StatusServiceUnavailable)
+	default:
+		w.Write([]byte("hello\n"))
+	}
+}
+
+// Called returns how often a function's host was called.
+func (s *Server) Called(functionID string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.called[functionID]
+}
