@@ -217,7 +217,10 @@ func (p *Poller) runProject(ctx context.Context, project string) {
 				}
 				own := Unit{project, region, source}
 				if source == sourceRejected {
-					p.every(ctx, own, p.settings.Interval, p.rejected.of(own, func() []Function { return p.fleet.items(unit).Functions }))
+					place := p.rejected.at(own)
+					p.every(ctx, own, p.settings.Interval, func(ctx context.Context, _ time.Duration) (Items, error) {
+						return place.poll(ctx, p.fleet.items(unit).Functions, time.Now())
+					})
 					return
 				}
 				p.every(ctx, own, p.settings.SlowInterval, func(ctx context.Context, spread time.Duration) (Items, error) {

@@ -59,12 +59,8 @@ func (c rejectedConfig) wants(m *method) bool {
 // seen: the widest that Scaleway documents.
 const defaultSpacing = 5 * time.Minute
 
-// of returns the poll of one place's rejected calls.
-func (r *rejectedCalls) of(unit Unit, functions func() []Function) func(context.Context, time.Duration) (Items, error) {
-	p := &rejectedPlace{rejectedCalls: r, unit: unit, tally: r.fleet.ledger.of(unit.ProjectID, unit.Region), answers: map[string]any{}}
-	return func(ctx context.Context, _ time.Duration) (Items, error) {
-		return p.poll(ctx, functions(), time.Now())
-	}
+func (r *rejectedCalls) at(unit Unit) *rejectedPlace {
+	return &rejectedPlace{rejectedCalls: r, unit: unit, tally: r.fleet.ledger.of(unit.ProjectID, unit.Region), answers: map[string]any{}}
 }
 
 // rejectedPlace is one project and region. What it has to remember is in its
