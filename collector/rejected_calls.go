@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/scwatch/scwatch/internal/config"
@@ -87,6 +88,9 @@ func (p *rejectedPlace) poll(ctx context.Context, functions []Function, now time
 	err := p.look(ctx, asked, functions, now)
 	if err == nil && p.tally.Method != nil {
 		err = p.count(ctx, asked, functions, now)
+		if statusOf(err) == http.StatusNotFound {
+			p.looked = time.Time{} // the data source may be gone: the next poll looks
+		}
 	}
 	switch {
 	case errors.Is(err, errLater):
@@ -253,9 +257,18 @@ func (p *rejectedPlace) least() time.Duration {
 	return 2 * p.spacing()
 }
 
+// firstOverlap is how far the first query of a source reaches back: a series
+// that is silent for a while must not seem new when it comes back.
+const firstOverlap = time.Hour
+
 // overlap is how far a query reaches back behind its window: to the last sample
 // before it, and to samples that came late.
-func (p *rejectedPlace) overlap() time.Duration { return overlapOf(p.spacing()) }
+func (p *rejectedPlace) overlap() time.Duration {
+	if p.tally.Series == nil {
+		return firstOverlap
+	}
+	return overlapOf(p.spacing())
+}
 
 func overlapOf(spacing time.Duration) time.Duration { return max(2*time.Minute, 4*spacing) }
 

@@ -322,12 +322,12 @@ func (b *dashboard) candidates() []candidate {
 				if err != nil {
 					continue // not PromQL, or beyond what is understood
 				}
-				kept := slices.Clone(q.grouping)
+				var legend []string
 				for _, label := range legendLabel.FindAllStringSubmatch(target.LegendFormat, -1) {
-					kept = append(kept, label[1])
+					legend = append(legend, label[1])
 				}
 				for _, s := range q.selectors {
-					label := statusLabelAmong(append(slices.Clone(kept), s.labels...))
+					label := cmp.Or(statusLabelAmong(q.grouping), statusLabelAmong(s.labels), statusLabelAmong(legend))
 					if label == "" && !s.counter && isRequestRate(s.name) && rate.name == "" {
 						rate = s.selector
 					}

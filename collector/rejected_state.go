@@ -18,7 +18,7 @@ type tally struct {
 	Method  *method            `json:"method,omitempty"` // how it is counted; nil: nothing to count was found
 	Counted time.Time          `json:"counted,omitzero"` // up to when everything is counted
 	Spacing time.Duration      `json:"spacing,omitempty"`
-	Series  map[string]reading `json:"series,omitempty"`
+	Series  map[string]reading `json:"series"`           // the last readings; nil: nothing was read yet
 	Totals  map[string]counts  `json:"totals,omitempty"` // by source
 	Lost    time.Duration      `json:"lost,omitempty"`   // what could not be caught up with
 
@@ -51,9 +51,6 @@ func (t *tally) use(m *method) {
 		maps.DeleteFunc(codes, func(code string, _ float64) bool { return !slices.Contains(m.Codes, code) })
 	}
 }
-
-// begin starts counting at a time.
-func (t *tally) begin(at time.Time) { t.Counted = at }
 
 // leap leaves time out that cannot be caught up with. The series begin anew
 // behind it: what they gained in it would come in one lump.
@@ -91,7 +88,7 @@ func (t *tally) add(found counts, taken map[string]reading, functions []Function
 			total.add(function, code, t.withoutProbes(function, code, n))
 		}
 	}
-	if t.Series == nil {
+	if t.Series == nil && taken != nil {
 		t.Series = map[string]reading{}
 	}
 	maps.Copy(t.Series, taken)
