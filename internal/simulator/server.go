@@ -22,14 +22,15 @@ type Server struct {
 	account  *Account
 	faults   []*fault
 	requests map[string]int
-	called   map[string]int // by the function's ID
+	called   map[string]int  // by the function's ID
+	open     map[string]bool // functions that let everybody in
 	served   int
 	closing  chan struct{}
 }
 
 // New returns a server of account, which from then on is changed by Update.
 func New(account *Account) *Server {
-	return &Server{account: account, requests: map[string]int{}, called: map[string]int{}, closing: make(chan struct{})}
+	return &Server{account: account, requests: map[string]int{}, called: map[string]int{}, open: map[string]bool{}, closing: make(chan struct{})}
 }
 
 // Update changes the account.
