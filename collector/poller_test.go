@@ -119,6 +119,20 @@ func (w *world) run() {
 	}
 }
 
+// play lets the demo's account change, until stop.
+func (w *world) play() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		w.sim.Play(ctx, func(string) {})
+	}()
+	return func() {
+		cancel()
+		<-played
+	}
+}
+
 // after lets time pass and returns the metrics then.
 func (w *world) after(d time.Duration) string {
 	w.t.Helper()
@@ -219,9 +233,7 @@ func TestPollDemoAccount(t *testing.T) {
 func TestDemoOverTime(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.run()
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		go w.sim.Play(ctx, func(string) {})
+		defer w.play()()
 		w.after(5 * time.Second)
 		metrics := w.after(135 * time.Second)
 		w.expect(metrics,

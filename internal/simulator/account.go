@@ -26,6 +26,11 @@ type Account struct {
 	// Storages are behind single data sources, by ID, in the place of Storage.
 	Storages map[string]http.Handler `json:"-"`
 
+	// FixedAnswers puts a fixture behind Scaleway's own metrics where there is
+	// no storage: Bursts, as scwatch asks for them.
+	FixedAnswers bool
+	Bursts       []Burst
+
 	// Dashboards are those in the projects' Grafana, by project ID and uid.
 	Dashboards map[string]map[string]json.RawMessage
 

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -41,6 +42,15 @@ func DemoAccount(now time.Time) *Account {
 		{"dddddddd-0000-4000-8000-000000000002", "Scaleway Metrics", "fr-par", "metrics", "scaleway"},
 		{"dddddddd-0000-4000-8000-000000000003", "Scaleway Logs", "fr-par", "logs", "scaleway"},
 	}
+
+	payments.DataSources = []DataSource{
+		{"dddddddd-0000-4000-8000-000000000004", "Scaleway Metrics", "fr-par", "metrics", "scaleway"},
+		{"dddddddd-0000-4000-8000-000000000005", "Scaleway Logs", "fr-par", "logs", "scaleway"},
+	}
+	a.Dashboards = map[string]map[string]json.RawMessage{payments.ID: {ScalewayFunctionsDashboard: FunctionsDashboard(
+		`sum by (code) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`, "reqps",
+		`sum by (resource_name) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`)}}
+	a.FixedAnswers = true
 
 	ops := b.namespace(platform, "ops", "fr-par", nil)
 	ops.add("audit-trail", "team=platform")
