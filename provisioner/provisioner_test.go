@@ -123,7 +123,9 @@ func (w *world) others() string {
 			}
 			for _, region := range []string{"fr-par", "nl-ams", "pl-waw"} {
 				if m := p.AlertManager(region); m.Config != nil {
-					all = append(all, theirPart(w.T, m.Config))
+					if theirs := theirPart(w.T, m.Config); theirs != "" {
+						all = append(all, theirs)
+					}
 				}
 			}
 		}

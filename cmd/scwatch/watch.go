@@ -56,7 +56,7 @@ func newWatch(env config.Environment, o options, fleet *collector.Fleet, shown *
 	w := &watch{
 		env: env, file: o.configFile, storagePath: o.storagePath, fleet: fleet, shown: shown, registry: reg, log: log,
 		failed:   make(chan error, 1),
-		requests: httpclient.NewMetrics(reg, "functions", "account", "iam", "cockpit"),
+		requests: httpclient.NewMetrics(reg, "functions", "account", "iam", "cockpit", apiMetrics, apiLogs, apiGrafana),
 		polls:    collector.NewPollMetrics(reg),
 		reloaded: reloadMetrics{
 			successful: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -83,11 +83,12 @@ func newWatch(env config.Environment, o options, fleet *collector.Fleet, shown *
 func (w *watch) start(ctx context.Context, c *config.Config, credentials config.Credentials) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	api, err := w.api(c, credentials)
+	gate := httpclient.NewGate(c.Collect.Concurrency, float64(c.Collect.RateLimit))
+	api, err := w.api(credentials, gate)
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	poller := w.poller(c, credentials, api)
+	poller := w.poller(c, credentials, api, gate)
 	if err := preflight(ctx, poller); err != nil {
 		return &exitError{exitRefused, err}
 	}
@@ -173,16 +174,13 @@ func preflight(ctx context.Context, poller *collector.Poller) error {
 	return poller.Preflight(ctx)
 }
 
-func (w *watch) api(c *config.Config, credentials config.Credentials) (*collector.API, error) {
+func (w *watch) api(credentials config.Credentials, gate *httpclient.Gate) (*collector.API, error) {
 	client, err := scw.NewClient(
 		scw.WithAPIURL(credentials.APIURL),
 		scw.WithAuth(credentials.AccessKey, credentials.SecretKey.Reveal()),
 		scw.WithUserAgent("scwatch/"+releaseVersion()),
 		scw.WithHTTPClient(httpclient.New(httpclient.Options{
-			Base:    httpclient.NewTransport(),
-			Gate:    httpclient.NewGate(c.Collect.Concurrency, float64(c.Collect.RateLimit)),
-			Metrics: w.requests,
-			API:     apiName,
+			Base: httpclient.NewTransport(), Gate: gate, Metrics: w.requests, API: apiName,
 		})),
 	)
 	if err != nil {
@@ -192,7 +190,7 @@ func (w *watch) api(c *config.Config, credentials config.Credentials) (*collecto
 	return collector.NewAPI(client), nil
 }
 
-func (w *watch) poller(c *config.Config, credentials config.Credentials, api *collector.API) *collector.Poller {
+func (w *watch) poller(c *config.Config, credentials config.Credentials, api *collector.API, gate *httpclient.Gate) *collector.Poller {
 	settings := collector.Settings{
 		Projects:     c.Scaleway.Projects,
 		Organization: credentials.OrganizationID,
@@ -206,7 +204,33 @@ func (w *watch) poller(c *config.Config, credentials config.Credentials, api *co
 	if c.Scaleway.AllProjects() {
 		settings.Projects = nil
 	}
-	return collector.NewPoller(settings, api, w.fleet, w.polls, w.log)
+	poller := collector.NewPoller(settings, api, w.fleet, w.polls, w.log)
+	poller.CountRejectedCalls(collector.NewCockpit(httpclient.New(httpclient.Options{
+		Base: httpclient.NewTransport(), Gate: gate, Metrics: w.requests, API: cockpitAPIName,
+	}), "scwatch/"+releaseVersion(), credentials.SecretKey, c.RejectedCalls.TokenFiles), c.RejectedCalls)
+	if c.RejectedCalls.Probe {
+		poller.Probe(collector.NewProber(credentials.APIURL, releaseVersion()))
+	}
+	return poller
+}
+
+// The names of what a project's Cockpit is made of, as scwatch_api_requests_total
+// has them.
+const (
+	apiMetrics = "cockpit_metrics"
+	apiLogs    = "cockpit_logs"
+	apiGrafana = "grafana"
+)
+
+// cockpitAPIName is the part of a Cockpit that a call goes to.
+func cockpitAPIName(req *http.Request) string {
+	switch {
+	case strings.Contains(req.URL.Path, "/prometheus/"):
+		return apiMetrics
+	case strings.Contains(req.URL.Path, "/loki/"):
+		return apiLogs
+	}
+	return apiGrafana
 }
 
 // apiName is the product in the path of a call: /functions/v1beta1/…

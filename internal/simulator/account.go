@@ -22,6 +22,14 @@ type Account struct {
 	// source's address, /api/v1/push and /prometheus/api/v1/query.
 	Storage http.Handler `json:"-"`
 
+	// Storages are behind single data sources, by ID, in the place of Storage.
+	Storages map[string]http.Handler `json:"-"`
+
+	// FixedAnswers puts a fixture behind Scaleway's own metrics where there is
+	// no storage: Bursts, as scwatch asks for them.
+	FixedAnswers bool
+	Bursts       []Burst
+
 	// HideListings answers listings with 404 while their objects are there, as
 	// a gateway with a wrong route would.
 	HideListings bool

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -383,7 +384,15 @@ func (s *Server) dataSource(w http.ResponseWriter, r *http.Request) {
 	}
 	allowed := s.mayUse(r, project, source.Region, "write_only_"+source.Type, "read_only_"+source.Type)
 	denied := s.denied(project.ID, source.Region, "cockpit", r.Method)
-	custom, storage := source.Origin == "custom", s.account.Storage
+	custom, storage := source.Origin == "custom", cmp.Or(s.account.Storages[id], s.account.Storage)
+	if storage == nil && s.account.FixedAnswers && !custom {
+		switch source.Type {
+		case "metrics":
+			storage = s.fixedMetrics(project.ID, source.Region)
+		case "logs":
+			storage = FixedLogs(func() []Line { return nil })
+		}
+	}
 	s.mu.Unlock()
 	switch {
 	case !allowed:

@@ -50,11 +50,16 @@ func DemoAccount(now time.Time) *Account {
 				DataSource{id(3), "Scaleway Logs", region, "logs", "scaleway"})
 		}
 	}
-	for _, p := range []*Project{platform, payments, marketing} {
+	for _, p := range []*Project{platform, marketing} {
 		p.Grafana.AddScalewayDashboard("scw-serverless-functions-overview", "Serverless Functions Overview", map[string]any{
 			"tags": []any{"scaleway"}, "panels": []any{},
 		}, p.Created)
 	}
+
+	payments.ShowDashboard(ScalewayFunctionsDashboard, FunctionsDashboard(
+		`sum by (code) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`, "reqps",
+		`sum by (resource_name) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`), payments.Created)
+	a.FixedAnswers = true
 
 	ops := b.namespace(platform, "ops", "fr-par", nil)
 	ops.add("audit-trail", "team=platform")

@@ -219,7 +219,7 @@ func functionBody(ns *Namespace, f *Function) object {
 		"min_scale": f.MinScale, "max_scale": f.MaxScale, "memory_limit": f.MemoryMB, "cpu_limit": f.MilliCPU,
 		"timeout": fmt.Sprintf("%gs", f.Timeout.Seconds()), "handler": "handler.handle",
 		"runtime": f.Runtime, "privacy": f.Privacy, "http_option": f.HTTPOption, "sandbox": f.Sandbox,
-		"domain_name":        fmt.Sprintf("%s-%s.functions.fnc.%s.scw.cloud", slug(ns), f.Name, ns.Region),
+		"domain_name":        domainName(ns, f),
 		"private_network_id": nil, "tags": tags(f.Tags),
 		"created_at": timestamp(f.Created), "updated_at": timestamp(f.Updated), "ready_at": nil,
 	}
@@ -233,6 +233,11 @@ func functionBody(ns *Namespace, f *Function) object {
 		body["ready_at"] = timestamp(f.Updated)
 	}
 	return body
+}
+
+// domainName is the host of a function's URL.
+func domainName(ns *Namespace, f *Function) string {
+	return fmt.Sprintf("%s-%s.functions.fnc.%s.scw.cloud", slug(ns), f.Name, ns.Region)
 }
 
 // slug is the first part of a namespace's host names.

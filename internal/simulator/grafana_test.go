@@ -81,7 +81,7 @@ func TestGrafanaIsThere(t *testing.T) {
 	s := New(DemoAccount(time.Now()))
 	home := grafanaClient{t, s, grafanaPath + DemoHome, http.Header{"X-Auth-Token": {DemoSecretKey}}}
 	other := home
-	other.base = grafanaPath + payments
+	other.base = grafanaPath + "cccccccc-0000-4000-8000-000000000003"
 	for _, path := range []string{"/api/health", "/api/folders", "/api/dashboards/uid/x"} {
 		home.want("GET", path, nil, 404, "<html>")
 	}

@@ -23,6 +23,8 @@ type Server struct {
 	account  *Account
 	faults   []*fault
 	requests map[string]int
+	called   map[string]int  // by the function's ID
+	open     map[string]bool // functions that let everybody in
 	served   int
 	closing  chan struct{}
 	rulers   map[string]polled // by data source
@@ -30,7 +32,7 @@ type Server struct {
 
 // New returns a server of account, which from then on is changed by Update.
 func New(account *Account) *Server {
-	return &Server{account: account, requests: map[string]int{}, closing: make(chan struct{}), rulers: map[string]polled{}}
+	return &Server{account: account, requests: map[string]int{}, called: map[string]int{}, open: map[string]bool{}, closing: make(chan struct{}), rulers: map[string]polled{}}
 }
 
 // Update changes the account.
@@ -124,6 +126,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if fault != nil && s.disrupt(w, r, fault) {
+		return
+	}
+	if fault == nil && s.gateway(w, r) {
 		return
 	}
 	product := s.api
