@@ -20,6 +20,7 @@ require (
 	github.com/scaleway/scaleway-sdk-go v1.39.0
 	go.etcd.io/bbolt v1.5.0
 	golang.org/x/sync v0.24.0
+	golang.org/x/term v0.47.0
 	google.golang.org/protobuf v1.36.12
 	gopkg.in/yaml.v3 v3.0.1
 )

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/prometheus/promql/parser"
 	"gopkg.in/yaml.v3"
+
+	"github.com/scwatch/scwatch/internal/config"
 )
 
 // markTag is on every dashboard of ours.
@@ -96,9 +98,12 @@ func (r *reader) dashboard(file source) (dashboard, bool) {
 }
 
 // uniqueDashboards checks what holds over several files.
-func (r *reader) uniqueDashboards(all []dashboard) {
+func (r *reader) uniqueDashboards(in config.Folder, all []dashboard) {
 	uids, titles := make(map[string]string), make(map[string]string)
 	for _, d := range all {
+		if strings.EqualFold(d.title, strings.TrimSpace(in.Title)) {
+			r.report(d.file, 1, 1, "the title %q is that of the folder %s: Grafana refuses that", d.title, in.UID)
+		}
 		if first, taken := uids[d.uid]; taken {
 			r.report(d.file, 1, 1, "the uid %q is that of %s", d.uid, first)
 		} else if first, taken := titles[strings.ToLower(d.title)]; taken {

@@ -104,7 +104,7 @@ func Load(c *config.Config, o Options) (*Definitions, error) {
 				defined.dashboards = append(defined.dashboards, dashboard)
 			}
 		}
-		r.uniqueDashboards(defined.dashboards)
+		r.uniqueDashboards(t.Folder, defined.dashboards)
 		for j, rules := range t.Rules {
 			set := ruleSet{dataSource: rules.DataSource, namespace: rules.Namespace}
 			for _, file := range r.files(fmt.Sprintf("%s.rules[%d].files", at, j), rules.Files, o.Builtin.Alerts, builtinRoutes) {

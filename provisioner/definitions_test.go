@@ -154,6 +154,7 @@ func TestCheck(t *testing.T) {
 
 		"no uid":          {boardConfig, board("{name: fleet}", "{}"), []string{"a dashboard needs a uid"}},
 		"no title":        {boardConfig, board("title: Fleet", "description: x"), []string{"a dashboard needs a title"}},
+		"the folder's":    {boardConfig, board("title: Fleet", "title: serverless Security"), []string{"is that of the folder scwatch: Grafana refuses that"}},
 		"another kind":    {boardConfig, board("kind: Dashboard", "kind: Folder"), []string{"fleet.yaml:2:7: kind: expected Dashboard"}},
 		"another version": {boardConfig, board("dashboard.grafana.app/v1beta1", "v1"), []string{"fleet.yaml:1:13: apiVersion"}},
 		"bad query":       {boardConfig, board("sum(", "sum(("), []string{`fleet.yaml:12:28: panel "Public"`}},

@@ -97,8 +97,16 @@ half and shows a minute later; the expression is true while it lasts):
   curl -s http://%[1]s/metrics | grep '^scaleway_function_rejected_calls_total'
   sum by (function) (increase(scaleway_function_rejected_calls_total{code=~"401|403"}[2m])) > 50
 
-The account changes as time goes by; each change is told here and shows within
-ten seconds. The simulated API is at %[2]s. Ctrl-C ends it all.
+The account has a Cockpit, too. In another shell, see what would be provisioned
+there, and do it:
 
-`, addresses[0], url)
+  export SCW_API_URL=%[2]s SCW_DEFAULT_PROJECT_ID=%[3]s
+  export SCW_ACCESS_KEY=%[4]s SCW_SECRET_KEY=%[5]s
+  scwatch plan
+  scwatch apply
+
+The account changes as time goes by; each change is told here and shows within
+ten seconds. Ctrl-C ends it all.
+
+`, addresses[0], url, simulator.DemoHome, simulator.DemoAccessKey, simulator.DemoSecretKey)
 }

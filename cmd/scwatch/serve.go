@@ -93,7 +93,7 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 func checkPromises(c *config.Config) error {
 	var errs []error
 	if c.Provision.Watch {
-		errs = append(errs, errors.New("provision.watch: this version of scwatch does not compare provisioned objects yet"))
+		errs = append(errs, c.RequireTargets())
 	}
 	return errors.Join(errs...)
 }

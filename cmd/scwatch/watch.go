@@ -39,6 +39,7 @@ type watch struct {
 	pushes   *push.Metrics // nil until pushing is configured
 	registry prometheus.Registerer
 	reloaded reloadMetrics
+	drift    *prometheus.GaugeVec
 
 	failed chan error // pushing as configured is not to begin; at the start alone
 
@@ -58,23 +59,31 @@ func newWatch(env config.Environment, o options, fleet *collector.Fleet, shown *
 		failed:   make(chan error, 1),
 		requests: httpclient.NewMetrics(reg, "functions", "account", "iam", "cockpit", apiMetrics, apiLogs, apiGrafana),
 		polls:    collector.NewPollMetrics(reg),
-		reloaded: reloadMetrics{
-			successful: prometheus.NewGauge(prometheus.GaugeOpts{
-				Name: "scwatch_config_last_reload_successful",
-				Help: "1 if the last attempt to load the configuration worked; 0 if the one before is still in use.",
-			}),
-			at: prometheus.NewGauge(prometheus.GaugeOpts{
-				Name: "scwatch_config_last_reload_success_timestamp_seconds",
-				Help: "When the configuration in use was loaded.",
-			}),
-		},
-		end: func() {},
+		reloaded: registerOwn(reg),
+		drift:    newDrift(reg),
+		end:      func() {},
 	}
-	reg.MustRegister(w.reloaded.successful, w.reloaded.at,
+	return w
+}
+
+// registerOwn registers what the daemon says of its own process, and returns
+// what a reload sets.
+func registerOwn(reg prometheus.Registerer) reloadMetrics {
+	m := reloadMetrics{
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "scwatch_config_last_reload_successful",
+			Help: "1 if the last attempt to load the configuration worked; 0 if the one before is still in use.",
+		}),
+		at: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "scwatch_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration in use was loaded.",
+		}),
+	}
+	reg.MustRegister(m.successful, m.at,
 		versioncollector.NewCollector("scwatch"),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return w
+	return m
 }
 
 // start begins to poll, and to push where that is configured. Its error has the
@@ -120,6 +129,11 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 		defer close(done)
 		var running sync.WaitGroup
 		defer running.Wait()
+		if c.Provision.Watch {
+			running.Go(func() { w.compare(pollCtx, c, credentials) })
+		} else {
+			w.drift.Reset() // nobody knows any more
+		}
 		if c.Push.Enabled {
 			running.Go(func() {
 				err := w.pushing(pollCtx, c, receiver, api, credentials)
