@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -241,6 +242,63 @@ func BenchmarkDetection(b *testing.B) {
 			b.ReportMetric(took[len(took)/2], way+"-median-s")
 			b.ReportMetric(took[len(took)-1], way+"-longest-s")
 		}
+	}
+}
+
+// What one evaluation of all rules over 1,000 functions costs Prometheus: each
+// function has an open finding, every tenth is public, all refuse calls. With a
+// second for each minute, so that the ranges up to two hours are full.
+func BenchmarkRules(b *testing.B) {
+	sim := simulator.New(simulator.LargeAccount(1000, 100, 3, time.Now()))
+	sim.Update(func(a *simulator.Account) {
+		for n := range a.Projects[0].Namespaces {
+			for f := range a.Projects[0].Namespaces[n].Functions {
+				a.Projects[0].Namespaces[n].Functions[f].HTTPOption = "enabled"
+			}
+		}
+	})
+	api, end, err := sim.Listen("127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer end()
+	metrics := startProgram(b, scwatchProgram(b), func(address string) []string {
+		return []string{"serve", "--web.listen-address=" + address, "--storage.path=" + b.TempDir()}
+	}, []string{
+		"HOME=/nowhere", "SCW_API_URL=" + api, "SCW_ACCESS_KEY=" + simulator.DemoAccessKey, "SCW_SECRET_KEY=" + simulator.DemoSecretKey,
+		"SCW_DEFAULT_PROJECT_ID=" + simulator.DemoHome, "SCWATCH_CONFIG={collect: {interval: 1m, slow_interval: 15m, rate_limit: 10000}}",
+	}, nil)
+	info := regexp.MustCompile(`(?m)^scaleway_function_info\{((?:project_id|region|namespace|function|function_id)="[^"]*",?)+`)
+	began := time.Now()
+	fleet := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, page, _ := strings.Cut(fetch(http.MethodGet, "http://"+metrics+"/metrics"), "\n")
+		io.WriteString(w, page)
+		for _, labels := range info.FindAllString(page, -1) {
+			labels = strings.TrimSuffix(strings.TrimPrefix(labels, "scaleway_function_info{"), ",")
+			fmt.Fprintf(w, "scaleway_function_rejected_calls_total{%s,code=\"403\",source=\"metrics\"} %.0f\n", labels, time.Since(began).Seconds())
+		}
+	}))
+	defer fleet.Close()
+	prometheus := alertOn(b, strings.TrimPrefix(fleet.URL, "http://"), newPagers(b), hurried)
+	took := regexp.MustCompile(`(?m)^prometheus_rule_group_last_duration_seconds\{rule_group=".*;(\S+)"\} (\S+)$`)
+	for b.Loop() {
+		time.Sleep(130 * time.Second)
+		all := map[string][]float64{}
+		for range 20 {
+			time.Sleep(5 * time.Second)
+			for _, m := range took.FindAllStringSubmatch(fetch(http.MethodGet, "http://"+prometheus+"/metrics"), -1) {
+				seconds, _ := strconv.ParseFloat(m[2], 64)
+				all[m[1]] = append(all[m[1]], seconds*1000)
+			}
+		}
+		sum := 0.0
+		for group, ms := range all {
+			slices.Sort(ms)
+			sum += ms[len(ms)/2]
+			b.ReportMetric(ms[len(ms)/2], group+"-ms")
+		}
+		b.ReportMetric(sum, "all-ms")
+		b.Logf("series that are recorded, and alerts: %s", fetch(http.MethodGet, "http://"+prometheus+`/api/v1/query?query=count+by+(__name__)({__name__=~".*:.*|ALERTS"})`))
 	}
 }
 
