@@ -47,6 +47,10 @@ func TestCockpitSDK(t *testing.T) {
 		t.Errorf("the home's data sources %+v, error %v", home, err)
 	}
 
+	if all, err := regional.ListDataSources(&cockpit.RegionalAPIListDataSourcesRequest{Region: scw.RegionNlAms, ProjectID: payments}); err != nil || all.TotalCount != 2 {
+		t.Errorf("another region's data sources %+v, error %v", all, err)
+	}
+
 	var missing *scw.ResourceNotFoundError
 	points := &cockpit.RegionalAPIListContactPointsRequest{Region: scw.RegionFrPar, ProjectID: payments}
 	if _, err := regional.ListContactPoints(points); !errors.As(err, &missing) {
