@@ -50,7 +50,7 @@ type Key struct {
 
 // Denial refuses a resource with 403: "function", "project", "api_key". Empty
 // fields stand for all. What a project's Cockpit serves is "cockpit", too: its
-// Grafana, which has no region, its data sources, its alert managers.
+// Grafana, which has no region, its rulers and its alert managers; not storage.
 type Denial struct {
 	ProjectID, Region, Resource string
 	WritesOnly                  bool

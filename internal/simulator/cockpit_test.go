@@ -231,10 +231,15 @@ func TestCockpitFaults(t *testing.T) {
 	} {
 		for kind, want := range map[Kind]int{
 			TooManyRequests: 429, ServerError: 500, Unavailable: 503, Denied: 403, NoJSON: 200, NoPage: 404, Redirected: 302,
-			Hang: 0, Reset: 0, CutShort: 0,
+			Hang: 0, Reset: 0, CutShort: 0, Slow: 200,
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				s := withAlertManager()
+				s.Update(func(a *Account) {
+					p := a.Project(DemoHome)
+					p.RuleGroups = []RuleGroup{{homeMetrics, "ns", "g", mimirGroup}}
+					p.AlertManager("fr-par").Config = &AlertmanagerConfig{Config: slackConfig}
+				})
 				transport, end := s.Pipe()
 				defer end()
 				transport.DisableKeepAlives = true // on one that is reused it asks again by itself
