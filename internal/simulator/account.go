@@ -3,6 +3,7 @@ package simulator
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -21,6 +22,10 @@ type Account struct {
 	// Storage is behind every data source: it gets the calls below a data
 	// source's address, /api/v1/push and /prometheus/api/v1/query.
 	Storage http.Handler `json:"-"`
+
+	// Dashboards are Scaleway's own in the projects' Grafana, by project ID and
+	// uid. They are read like any other, and cannot be changed.
+	Dashboards map[string]map[string]json.RawMessage
 
 	// HideListings answers listings with 404 while their objects are there, as
 	// a gateway with a wrong route would.
