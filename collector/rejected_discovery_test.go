@@ -201,10 +201,9 @@ func TestDiscovery(t *testing.T) {
 			e := startEngine(t)
 			s := newStand(t, func(a *simulator.Account) {
 				a.Storages[scalewayMetricsID] = e.handler()
-				home := a.Project(simulator.DemoHome)
-				home.Grafana = simulator.Grafana{Provisioned: true}
+				a.Project(simulator.DemoHome).Grafana.Provisioned = true
 				if test.dashboard != nil {
-					home.ShowDashboard(cmp.Or(test.uid, simulator.ScalewayFunctionsDashboard), test.dashboard, time.Now())
+					a.Dashboards[simulator.DemoHome] = map[string]json.RawMessage{cmp.Or(test.uid, simulator.ScalewayFunctionsDashboard): test.dashboard}
 				}
 			})
 			if test.refuse {

@@ -3,6 +3,7 @@ package collector
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -157,6 +158,7 @@ func newStand(t testing.TB, change func(*simulator.Account)) *stand {
 	account.Storages = map[string]http.Handler{scalewayLogsID: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
 	})}
+	account.Dashboards = map[string]map[string]json.RawMessage{}
 	if change != nil {
 		change(account)
 	}
