@@ -84,25 +84,35 @@ func (p *rejectedPlace) poll(ctx context.Context, functions []Function, now time
 		p.settle(nil, functions, now)
 		return p.items(sourceOfNone), nil
 	}
+	if p.tally.Method != nil && !p.config.wants(p.tally.Method) {
+		p.settle(nil, functions, now)
+		p.looked = time.Time{}
+	}
+	// The source in use comes first: looking for a better one is not to hide
+	// that it fails, or to keep it waiting.
 	asked := &calls{left: callsAPoll, answers: p.answers}
-	err := p.look(ctx, asked, functions, now)
-	if err == nil && p.tally.Method != nil {
-		err = p.count(ctx, asked, functions, now)
-		if statusOf(err) == http.StatusNotFound {
-			p.looked = time.Time{} // the data source may be gone: the next poll looks
+	err := p.count(ctx, asked, functions, now)
+	if gone := statusOf(err) == http.StatusNotFound; err == nil || gone {
+		if gone {
+			p.looked = time.Time{}
+		}
+		inUse := p.tally.Method
+		failed := p.look(ctx, asked, functions, now)
+		if p.tally.Method != inUse {
+			err = p.count(ctx, asked, functions, now)
+		} else if failed != nil {
+			err = failed
 		}
 	}
 	switch {
-	case errors.Is(err, errLater):
-		if p.tally.Method == nil {
-			return p.items(""), nil
-		}
-	case err != nil:
+	case err != nil && !errors.Is(err, errLater):
 		return Items{}, err
-	case p.tally.Method == nil:
-		return p.items(sourceOfNone), nil
+	case p.tally.Method != nil:
+		return p.items(p.tally.Method.Source), nil
+	case err != nil:
+		return p.items(""), nil
 	}
-	return p.items(p.tally.Method.Source), nil
+	return p.items(sourceOfNone), nil
 }
 
 func (p *rejectedPlace) items(source string) Items {
@@ -113,10 +123,6 @@ func (p *rejectedPlace) items(source string) Items {
 // until another is found, or there certainly is none: a source that has been
 // silent for long is no other.
 func (p *rejectedPlace) look(ctx context.Context, asked *calls, functions []Function, now time.Time) error {
-	if p.tally.Method != nil && !p.config.wants(p.tally.Method) {
-		p.settle(nil, functions, now)
-		p.looked = time.Time{}
-	}
 	if since := now.Sub(p.looked); !p.looked.IsZero() && since >= 0 && since < p.again {
 		return nil
 	}
@@ -165,8 +171,11 @@ func (p *rejectedPlace) settle(m *method, functions []Function, now time.Time) {
 	}
 }
 
-// count counts the next window, where one is due.
+// count counts the next window, where there is a source and one is due.
 func (p *rejectedPlace) count(ctx context.Context, asked *calls, functions []Function, now time.Time) error {
+	if p.tally.Method == nil {
+		return nil
+	}
 	m, newest := p.tally.Method, latest(now, p.config.Delay)
 	if err := p.measure(ctx, asked, newest); err != nil {
 		return err
