@@ -65,7 +65,6 @@ func TestProbeVerdicts(t *testing.T) {
 			}))
 			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 			server.Start()
-			defer server.Close()
 			p := NewProber(server.URL, "1.2.3") // the API is on loopback itself
 			if name == "no answer" {
 				p.client.Timeout = 200 * time.Millisecond
@@ -80,6 +79,7 @@ func TestProbeVerdicts(t *testing.T) {
 			if got != test.want {
 				t.Errorf("status %d, error %v: %s, want %s", status, err, got, test.want)
 			}
+			server.Close() // waits for the calls
 			for _, r := range calls {
 				if r.Method != http.MethodGet || r.URL.Path != "/" || r.Header.Get("X-Auth-Token") != "" || r.Header.Get("Authorization") != "" ||
 					!strings.HasPrefix(r.UserAgent(), "scwatch/1.2.3 ") {

@@ -75,18 +75,19 @@ type rejectedPlace struct {
 	looked  time.Time      // when the source was last looked for to an end
 	answers map[string]any // of a discovery that goes on
 	told    string         // of the source
+	warned  string         // of what could not be looked into
 }
 
 // poll counts the next window. functions is nil where it is not known which
 // there are.
 func (p *rejectedPlace) poll(ctx context.Context, functions []Function, now time.Time) (Items, error) {
 	if functions != nil && len(functions) == 0 {
-		p.settle(nil, functions, now)
+		p.settle(nil)
 		return p.items(sourceOfNone), nil
 	}
 	if p.tally.Method != nil && !p.config.wants(p.tally.Method) {
-		p.settle(nil, functions, now)
-		p.looked = time.Time{}
+		// What is found instead goes on where this one ends.
+		p.fleet.tally(p.unit, func(t *tally) { t.use(nil) })
 	}
 	// The source in use comes first: looking for a better one is not to hide
 	// that it fails, or to keep it waiting.
@@ -97,7 +98,7 @@ func (p *rejectedPlace) poll(ctx context.Context, functions []Function, now time
 			p.looked = time.Time{}
 		}
 		inUse := p.tally.Method
-		failed := p.look(ctx, asked, functions, now)
+		failed := p.look(ctx, asked, now)
 		if p.tally.Method != inUse {
 			err = p.count(ctx, asked, functions, now)
 		} else if failed != nil {
@@ -122,7 +123,7 @@ func (p *rejectedPlace) items(source string) Items {
 // look looks for the source, where it is time to. One that is in use stays
 // until another is found, or there certainly is none: a source that has been
 // silent for long is no other.
-func (p *rejectedPlace) look(ctx context.Context, asked *calls, functions []Function, now time.Time) error {
+func (p *rejectedPlace) look(ctx context.Context, asked *calls, now time.Time) error {
 	if since := now.Sub(p.looked); !p.looked.IsZero() && since >= 0 && since < p.again {
 		return nil
 	}
@@ -137,22 +138,27 @@ func (p *rejectedPlace) look(ctx context.Context, asked *calls, functions []Func
 	}
 	p.looked = now
 	clear(p.answers)
+	warning := ""
 	if d.uncertain != nil {
+		warning = fmt.Sprint("status ", statusOf(d.uncertain))
+	}
+	if warning != "" && warning != p.warned {
 		p.log.Warn("the dashboards of Scaleway, which may tell a better source of rejected calls, cannot be read", append(p.unit.attrs(), "err", d.uncertain)...)
 	}
+	p.warned = warning
 	if inUse != nil && d.there(inUse) && (found == nil || d.uncertain != nil) {
 		return nil
 	}
-	p.settle(found, functions, now)
+	p.settle(found)
 	return nil
 }
 
 // settle makes m what is counted by, and says so where that is news.
-func (p *rejectedPlace) settle(m *method, functions []Function, now time.Time) {
-	if !p.tally.Method.same(m) || m == nil && len(p.tally.Totals) > 0 {
+func (p *rejectedPlace) settle(m *method) {
+	if !p.tally.Method.same(m) || m == nil && !p.tally.Counted.IsZero() {
 		p.fleet.tally(p.unit, func(t *tally) {
-			if functions != nil {
-				t.listed(functions)
+			if m == nil {
+				t.Counted = time.Time{} // there is nothing to go on with
 			}
 			t.use(m)
 		})
