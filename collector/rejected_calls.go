@@ -226,7 +226,7 @@ func (p *rejectedPlace) ask(ctx context.Context, m *method, from, end time.Time)
 	if m.Shape == shapeCount {
 		found, err = countAnswers(all)
 	} else {
-		found, taken, err = m.countSamples(all, p.tally.Series, from, end, p.spacing())
+		found, taken, err = m.countSamples(all, p.tally.Series, from, p.spacing())
 		if spacing, seen := spacingOf(all); seen && err == nil {
 			p.fleet.tally(p.unit, func(t *tally) { t.Spacing = spacing })
 		}
