@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
 )
 
 // docs/commands.md is generated from the commands and flags themselves.
@@ -18,16 +20,13 @@ func TestGeneratedCommandsPage(t *testing.T) {
 			fmt.Fprintf(page, "| `scwatch %s` | %s |\n", command.Name, command.Help)
 		}
 	}
-	page.WriteString("\nEvery flag can be given to every command, before it or after it.\n\n| flag | default | meaning |\n| --- | --- | --- |\n")
-	for _, flag := range model.Flags {
-		if flag.Hidden || flag.Name == "help" {
-			continue
+	page.WriteString("\nThese flags can be given to every command, before it or after it.\n")
+	describeFlags(page, model.Flags)
+	for _, command := range model.Commands {
+		if len(command.Flags) > 0 && command.Name != "help" {
+			fmt.Fprintf(page, "\n`scwatch %s` has flags of its own:\n", command.Name)
+			describeFlags(page, command.Flags)
 		}
-		value := ""
-		if len(flag.Default) > 0 {
-			value = "`" + strings.Join(flag.Default, ",") + "`"
-		}
-		fmt.Fprintf(page, "| `--%s` | %s | %s |\n", flag.Name, value, strings.ReplaceAll(flag.Help, "\n", " "))
 	}
 	page.WriteString("\n| exit code | |\n| --- | --- |\n")
 	for _, exit := range []struct {
@@ -36,7 +35,9 @@ func TestGeneratedCommandsPage(t *testing.T) {
 	}{
 		{exitDone, "done; SIGTERM and SIGINT end the daemon with it"},
 		{exitFailed, "failed"},
+		{exitFound, "there is something: for `audit`, open findings at or above `--fail-on`"},
 		{exitRefused, "the API refuses the key, so that nothing could be read"},
+		{exitPartly, "partly done or partly seen; wins over 2"},
 		{exitUsage, "usage or invalid configuration, malformed keys included"},
 	} {
 		fmt.Fprintf(page, "| %d | %s |\n", exit.code, exit.meaning)
@@ -53,5 +54,19 @@ func TestGeneratedCommandsPage(t *testing.T) {
 	}
 	if !bytes.Equal(want, page.Bytes()) {
 		t.Errorf("%s differs from the code; SCWATCH_UPDATE=1 writes it anew:\n%s", path, page)
+	}
+}
+
+func describeFlags(page *bytes.Buffer, flags []*kingpin.FlagModel) {
+	page.WriteString("\n| flag | default | meaning |\n| --- | --- | --- |\n")
+	for _, flag := range flags {
+		if flag.Hidden || flag.Name == "help" {
+			continue
+		}
+		value := ""
+		if len(flag.Default) > 0 {
+			value = "`" + strings.Join(flag.Default, ",") + "`"
+		}
+		fmt.Fprintf(page, "| `--%s` | %s | %s |\n", flag.Name, value, strings.ReplaceAll(flag.Help, "\n", " "))
 	}
 }

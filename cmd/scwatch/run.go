@@ -20,7 +20,9 @@ import (
 const (
 	exitDone    = 0
 	exitFailed  = 1
+	exitFound   = 2 // there is something: for audit, findings at or above --fail-on
 	exitRefused = 3 // credentials or permissions, where nothing could be read
+	exitPartly  = 4 // partly done or partly seen; wins over exitFound
 	exitUsage   = 5 // usage or invalid configuration
 )
 
@@ -51,19 +53,23 @@ type options struct {
 	storagePath     string
 	storageGiven    bool
 	log             *promslog.Config
+
+	audit auditOptions
 }
 
 // command is one of scwatch's commands.
 type command struct {
 	name, help string
 	run        func(context.Context, options, process) error
+	flags      func(*kingpin.CmdClause, *options) // its own; nil: none
 }
 
 var commands = []command{
-	{"serve", "Poll the functions' settings and serve what they are as metrics, until told to end.", serve},
-	{"demo", "The same on a simulated account inside the process: needs no account and no configuration.", demo},
-	{"health", "Ask a running daemon whether it is ready, and exit with 0 or 1.", health},
-	{"version", "Print the version, the revision and the version of Go.", printVersion},
+	{"serve", "Poll the functions' settings and serve what they are as metrics, until told to end.", serve, nil},
+	{"demo", "The same on a simulated account inside the process: needs no account and no configuration.", demo, nil},
+	{"audit", "Read everything once and report what is wrong, for people, pipelines and code scanning.", audit, auditFlags},
+	{"health", "Ask a running daemon whether it is ready, and exit with 0 or 1.", health, nil},
+	{"version", "Print the version, the revision and the version of Go.", printVersion, nil},
 }
 
 func newApplication(o *options) *kingpin.Application {
@@ -82,7 +88,10 @@ func newApplication(o *options) *kingpin.Application {
 	o.log = &promslog.Config{}
 	promslogflag.AddFlags(app, o.log)
 	for _, c := range commands {
-		app.Command(c.name, c.help)
+		clause := app.Command(c.name, c.help)
+		if c.flags != nil {
+			c.flags(clause, o)
+		}
 	}
 	return app
 }
