@@ -215,6 +215,14 @@ func (a auditOptions) write(w io.Writer, r *report.Report, env config.Environmen
 	switch a.format {
 	case formatJSON:
 		return r.WriteJSON(w)
+	case formatSARIF:
+		return r.WriteSARIF(w, releaseVersion())
+	case formatMarkdown:
+		return r.WriteMarkdown(w)
+	case formatJUnit:
+		return r.WriteJUnit(w, collector.Severity(a.failOn))
+	case formatExceptions:
+		return r.WriteExceptions(w, a.owner, a.expires)
 	default:
 		return r.WriteTable(w, terminalOf(w, env))
 	}

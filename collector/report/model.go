@@ -59,6 +59,7 @@ type Filter struct {
 // Totals counts what the filter lets through.
 type Totals struct {
 	Units     int                        `json:"units"` // that were to be read
+	Read      int                        `json:"read"`  // those that were
 	Functions int                        `json:"functions"`
 	Public    int                        `json:"public"`
 	Findings  map[collector.Severity]int `json:"findings"` // open, every severity
@@ -172,6 +173,7 @@ func (r *Report) tellUnits(s *collector.Snapshot) {
 	r.Totals.Units = len(s.Units)
 	for _, u := range s.Units {
 		if u.Up {
+			r.Totals.Read++
 			continue
 		}
 		r.Complete = false

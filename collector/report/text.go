@@ -57,7 +57,7 @@ func (r *Report) summary() string {
 func (r *Report) warnings() []string {
 	var all []string
 	if !r.Complete {
-		all = append(all, fmt.Sprintf("INCOMPLETE: %d of %s could not be read; what is wrong there is not in this report", len(r.Unread), count(r.Totals.Units, "unit")))
+		all = append(all, fmt.Sprintf("INCOMPLETE: only %d of %s could be read; what is wrong elsewhere is not in this report", r.Totals.Read, count(r.Totals.Units, "unit")))
 	}
 	if r.Baseline != nil && !r.Baseline.Complete {
 		all = append(all, "The baseline is incomplete: what it could not see is told here as new")
