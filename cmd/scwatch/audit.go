@@ -80,6 +80,9 @@ func audit(ctx context.Context, o options, p process) error {
 	line := newProgress(p.stderr)
 	defer line.end()
 	p.stderr = line
+	if o.log.Level.String() == "info" {
+		o.log.Level.Set("warn") // what there is to tell, the report tells
+	}
 	log := o.logger(p)
 	if credentials.Warning != "" {
 		log.Warn(credentials.Warning)
