@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/http"
@@ -231,4 +232,34 @@ func cpuSeconds(b *testing.B, pid int) float64 {
 	user, _ := strconv.ParseFloat(fields[11], 64)
 	system, _ := strconv.ParseFloat(fields[12], 64)
 	return (user + system) / 100
+}
+
+// An audit from the first call to the last byte of the report, without a rate
+// limit and over loopback: what scwatch itself takes.
+func BenchmarkAudit(b *testing.B) {
+	for _, functions := range []int{1_000, 10_000} {
+		sim := simulator.New(simulator.LargeAccount(functions, functions/10, 3, time.Now()))
+		api, end, err := sim.Listen("127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer end()
+		env := map[string]string{
+			"SCW_API_URL": api, "SCW_ACCESS_KEY": simulator.DemoAccessKey, "SCW_SECRET_KEY": simulator.DemoSecretKey,
+			"SCW_DEFAULT_PROJECT_ID": simulator.DemoHome, "SCW_CONFIG_PATH": "none", "SCWATCH_CONFIG": "collect: {rate_limit: 1000000, concurrency: 16}",
+		}
+		for _, format := range []string{formatTable, formatJSON, formatSARIF} {
+			b.Run(fmt.Sprintf("functions=%d/%s", functions, format), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					var stdout, stderr bytes.Buffer
+					p := process{stdout: &stdout, stderr: &stderr, env: func(name string) string { return env[name] }}
+					if code := run(b.Context(), []string{"audit", "--format=" + format}, p); code != exitFound {
+						b.Fatalf("exit code %d: %s", code, &stderr)
+					}
+					b.ReportMetric(float64(stdout.Len())/1e6, "MB")
+				}
+			})
+		}
+	}
 }

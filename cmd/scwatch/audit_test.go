@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/scwatch/scwatch/collector"
+	"github.com/scwatch/scwatch/internal/config"
+)
+
+// script is what an example gives a shell, line by line or in one piece.
+type script []string
+
+func (s *script) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*s = script{n.Value}
+		return nil
+	}
+	return n.Decode((*[]string)(s))
+}
+
+// The pipelines of docs/examples are YAML of the shape that the two services
+// take, and their scripts are shell.
+func TestPipelineExamples(t *testing.T) {
+	var gitlab struct {
+		Stages  []string `yaml:"stages"`
+		Posture struct {
+			Stage     string `yaml:"stage"`
+			Image     string `yaml:"image"`
+			Script    script `yaml:"script"`
+			Artifacts struct {
+				When    string            `yaml:"when"`
+				Reports map[string]string `yaml:"reports"`
+				Expire  string            `yaml:"expire_in"`
+			} `yaml:"artifacts"`
+		} `yaml:"posture"`
+	}
+	decodeExample(t, "gitlab-ci.yml", &gitlab)
+	job := gitlab.Posture
+	if !slices.Contains(gitlab.Stages, job.Stage) || job.Image == "" || job.Artifacts.When != "always" {
+		t.Errorf("the GitLab job is %+v", job)
+	}
+	checkShell(t, strings.Join(job.Script, "\n"), job.Artifacts.Reports["junit"])
+
+	var github struct {
+		Name        string            `yaml:"name"`
+		On          map[string]any    `yaml:"on"`
+		Permissions map[string]string `yaml:"permissions"`
+		Jobs        map[string]struct {
+			RunsOn string `yaml:"runs-on"`
+			Steps  []struct {
+				Name string            `yaml:"name"`
+				ID   string            `yaml:"id"`
+				If   string            `yaml:"if"`
+				Uses string            `yaml:"uses"`
+				Run  string            `yaml:"run"`
+				With map[string]string `yaml:"with"`
+				Env  map[string]string `yaml:"env"`
+			} `yaml:"steps"`
+		} `yaml:"jobs"`
+	}
+	decodeExample(t, "github-workflow.yml", &github)
+	steps := github.Jobs["audit"].Steps
+	if len(github.On) == 0 || github.Jobs["audit"].RunsOn == "" || github.Permissions["security-events"] != "write" || len(steps) == 0 {
+		t.Fatalf("the GitHub workflow is %+v", github)
+	}
+	for i, step := range steps {
+		if (step.Uses == "") == (step.Run == "") {
+			t.Errorf("step %d has neither or both of uses and run", i)
+		}
+		if step.ID == "audit" {
+			checkShell(t, step.Run, steps[len(steps)-1].With["sarif_file"])
+		}
+	}
+}
+
+func decodeExample(t *testing.T, file string, out any) {
+	data, err := os.ReadFile("../../docs/examples/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(out); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+// checkShell finds what is wrong with a script that is to write file.
+func checkShell(t *testing.T, script, file string) {
+	if out, err := exec.Command("sh", "-n", "-c", script).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s\n%s", err, out, script)
+	}
+	if file == "" || !strings.Contains(script, "> "+file) {
+		t.Errorf("it does not write %q:\n%s", file, script)
+	}
+}
+
+// Every scwatch audit that is written down somewhere is one that scwatch takes.
+func TestDocumentedAuditCommands(t *testing.T) {
+	found := 0
+	for _, file := range []string{"audit.md", "examples/gitlab-ci.yml", "examples/github-workflow.yml"} {
+		data, err := os.ReadFile("../../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(data)) {
+			_, args, ok := strings.Cut(strings.TrimSpace(line), "scwatch audit")
+			if !ok || strings.ContainsRune(args, '`') {
+				continue
+			}
+			args, _, _ = strings.Cut(args, "#")
+			args, _, _ = strings.Cut(args, ">")
+			found++
+			if _, err := newApplication(&options{}).Parse(append([]string{"audit"}, strings.Fields(args)...)); err != nil {
+				t.Errorf("%s: scwatch audit%s: %v", file, args, err)
+			}
+		}
+	}
+	if found < 7 {
+		t.Errorf("%d commands were found", found)
+	}
+}
+
+// The formats and thresholds that the documentation names are those of the flags.
+func TestDocumentedFormats(t *testing.T) {
+	data, err := os.ReadFile("../../docs/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{formatTable, formatJSON, formatSARIF, formatMarkdown, formatJUnit, formatExceptions} {
+		if !strings.Contains(string(data), "| `"+format+"` |") {
+			t.Errorf("the format %s is not described", format)
+		}
+	}
+	for _, severity := range collector.Severities {
+		if !strings.Contains(string(data), "`"+string(severity)+"`") {
+			t.Errorf("the threshold %s is not described", severity)
+		}
+	}
+}
+
+// Projects are chosen by name or ID, and one that is not there is an error.
+func TestChooseProjects(t *testing.T) {
+	names := map[string]string{"id-1": "shop", "id-2": "", "id-3": "shop"}
+	for _, test := range []struct {
+		wanted, want []string
+	}{
+		{nil, []string{"id-1", "id-2", "id-3"}},
+		{[]string{"shop"}, []string{"id-1", "id-3"}},
+		{[]string{"id-2", "id-1"}, []string{"id-1", "id-2"}},
+		{[]string{"id-2", "site"}, nil},
+	} {
+		a := auditOptions{}
+		a.filter.Projects = test.wanted
+		got, err := a.choose(maps.Clone(names))
+		if !slices.Equal(got, test.want) || (err != nil) != (test.want == nil) {
+			t.Errorf("of %v: %v, %v", test.wanted, got, err)
+		}
+	}
+}
+
+// The regions are narrowed in the configuration, so that others are not read.
+func TestNarrowRegions(t *testing.T) {
+	c := &config.Config{Scaleway: config.Scaleway{Regions: []string{"fr-par", "nl-ams", "pl-waw"}}}
+	a := auditOptions{}
+	a.filter.Regions = []string{"pl-waw", "fr-par"}
+	if err := a.check(c, time.Time{}); err != nil || !slices.Equal(c.Scaleway.Regions, []string{"fr-par", "pl-waw"}) {
+		t.Errorf("%v, %v", c.Scaleway.Regions, err)
+	}
+}
