@@ -145,6 +145,10 @@ func TestOnceReadsWhatIsChosen(t *testing.T) {
 		if _, err := w.once(t.Context(), func(map[string]string) ([]string, error) { return nil, none }); !errors.Is(err, none) {
 			t.Error(err)
 		}
+		w.sim.Fault(simulator.Fault{Kind: simulator.ServerError, Path: "/projects"})
+		if _, err := w.once(t.Context(), func(map[string]string) ([]string, error) { return nil, none }); statusOf(err) != 500 {
+			t.Errorf("where the projects could not be read: %v", err)
+		}
 	})
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/scwatch/scwatch/collector"
 	"github.com/scwatch/scwatch/internal/config"
+	"github.com/scwatch/scwatch/internal/simulator"
 )
 
 // script is what an example gives a shell, line by line or in one piece.
@@ -175,5 +178,47 @@ func TestNarrowRegions(t *testing.T) {
 	a.filter.Regions = []string{"pl-waw", "fr-par"}
 	if err := a.check(c, time.Time{}); err != nil || !slices.Equal(c.Scaleway.Regions, []string{"fr-par", "pl-waw"}) {
 		t.Errorf("%v, %v", c.Scaleway.Regions, err)
+	}
+}
+
+// What is interrupted is no report.
+func TestInterruptedAudit(t *testing.T) {
+	sim := simulator.New(simulator.DemoAccount(time.Now()))
+	url, end, err := sim.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	env := map[string]string{
+		"SCW_API_URL": url, "SCW_ACCESS_KEY": simulator.DemoAccessKey, "SCW_SECRET_KEY": simulator.DemoSecretKey,
+		"SCW_DEFAULT_PROJECT_ID": simulator.DemoHome, "SCW_CONFIG_PATH": "none",
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"audit"}, process{stdout: &stdout, stderr: &stderr, env: func(name string) string { return env[name] }})
+	if code != exitFailed || stdout.Len() > 0 || !strings.Contains(stderr.String(), "interrupted before everything was read") {
+		t.Errorf("exit code %d, %q, %q", code, &stdout, &stderr)
+	}
+}
+
+// A line of progress stays the last one on a terminal, and is nowhere else.
+func TestProgress(t *testing.T) {
+	var b bytes.Buffer
+	p := &progress{w: &b, terminal: true}
+	p.show("1 of 2")
+	fmt.Fprintln(p, "news")
+	p.end()
+	fmt.Fprintln(p, "more")
+	if got, want := b.String(), eraseLine+"1 of 2"+eraseLine+"news\n1 of 2"+eraseLine+"more\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	b.Reset()
+	p = newProgress(&b)
+	p.show("1 of 2")
+	fmt.Fprintln(p, "news")
+	p.end()
+	if got := b.String(); got != "news\n" {
+		t.Errorf("where there is no terminal: %q", got)
 	}
 }

@@ -124,17 +124,35 @@ func text(write func(io.Writer) error) string {
 	return b.String()
 }
 
-// formats are all ways to write r.
-func formats(r *Report) map[string]string {
-	return map[string]string{
-		"table":      text(func(w io.Writer) error { return r.WriteTable(w, Terminal{}) }),
-		"narrow":     text(func(w io.Writer) error { return r.WriteTable(w, Terminal{Width: 80}) }),
-		"json":       text(r.WriteJSON),
-		"sarif":      text(func(w io.Writer) error { return r.WriteSARIF(w, "1.2.3") }),
-		"markdown":   text(r.WriteMarkdown),
-		"junit":      text(func(w io.Writer) error { return r.WriteJUnit(w, collector.High) }),
-		"exceptions": text(func(w io.Writer) error { return r.WriteExceptions(w, "web", "2999-01-31") }),
+// names are all ways to write a report.
+var names = []string{"table", "narrow", "json", "sarif", "markdown", "junit", "exceptions"}
+
+func write(r *Report, format string, w io.Writer) error {
+	switch format {
+	case "table":
+		return r.WriteTable(w, Terminal{})
+	case "narrow":
+		return r.WriteTable(w, Terminal{Width: 80})
+	case "json":
+		return r.WriteJSON(w)
+	case "sarif":
+		return r.WriteSARIF(w, "1.2.3")
+	case "markdown":
+		return r.WriteMarkdown(w)
+	case "junit":
+		return r.WriteJUnit(w, collector.High)
+	default:
+		return r.WriteExceptions(w, "web", "2999-01-31")
 	}
+}
+
+// formats is r in all of them.
+func formats(r *Report) map[string]string {
+	all := map[string]string{}
+	for _, name := range names {
+		all[name] = text(func(w io.Writer) error { return write(r, name, w) })
+	}
+	return all
 }
 
 // What is written as JSON is what its schema says, and has nothing that the
