@@ -83,7 +83,7 @@ func failing(s *collector.Snapshot, reason string) *collector.Snapshot {
 }
 
 // nasty is what a name must not be able to do, in any format.
-const nasty = "x\x1b[31m\x1b]0;owned\x07\r\n<script>alert(1)</script>|`*_[a](https://evil.example) @team #1 ]]>&\"'\\ : {0} # ‮gpj \u0085\u2028../.. *?[z"
+const nasty = "x\x1b[31m\x1b]0;owned\x07\r\n<script>alert(1)</script>|`*_[a](https://evil.example) @team #1 ]]>&\"'\\ : {0} # \u202egpj \u0085\u2028../.. *?[z"
 
 func nastyReport() *Report {
 	f := leaking(nasty, nasty)
@@ -305,6 +305,16 @@ func TestHostileNamesAreHarmless(t *testing.T) {
 			if strings.Contains(written, "<script>") {
 				t.Errorf("%s holds a tag", format)
 			}
+			if format == "sarif" { // whose texts are shown as they are
+				eachText(parsed, func(text string) {
+					if text != printable(text) && !strings.Contains(text, "\n\nConsole: ") && !strings.Contains(text, "**In the console:**") {
+						t.Errorf("%s has the text %q", format, text)
+					}
+					if strings.Contains(text, "[a](") && strings.HasPrefix(text, "Function ") {
+						t.Errorf("%s has the link %q", format, text)
+					}
+				})
+			}
 		case "junit":
 			if err := xml.Unmarshal([]byte(written), &junitSuites{}); err != nil {
 				t.Errorf("%s: %v", format, err)
@@ -328,6 +338,35 @@ func TestHostileNamesAreHarmless(t *testing.T) {
 		// An ID that a shell could take for more is not put into a command.
 		if format == "json" && strings.Contains(written, "update $(id)") || strings.Contains(written, "update -rf") {
 			t.Errorf("%s has a command that does more than it says", format)
+		}
+	}
+}
+
+func eachText(value any, visit func(string)) {
+	switch v := value.(type) {
+	case map[string]any:
+		for _, child := range v {
+			eachText(child, visit)
+		}
+	case []any:
+		for _, child := range v {
+			eachText(child, visit)
+		}
+	case string:
+		visit(v)
+	}
+}
+
+// The address that a code-scanning page is given stays below its root.
+func TestSARIFPath(t *testing.T) {
+	for want, parts := range map[string][]string{
+		"scaleway/id/fr-par/shop/cart":             {"scaleway", "id", "fr-par", "shop", "cart"},
+		"scaleway/%2E%2E/%2E":                      {"scaleway", "..", "."},
+		"scaleway/a%2Fb/%3Fc%23":                   {"scaleway", "a/b", "?c#"},
+		"scaleway/gr%C3%B6%C3%9Fe/..%2F../%25%0A.": {"scaleway", "größe", "../..", "%\n."},
+	} {
+		if got := sarifPath(parts...); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }
