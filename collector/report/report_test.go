@@ -377,18 +377,20 @@ func TestExceptionsAreReadBack(t *testing.T) {
 	inParis, inWarsaw := function("a"), leaking("a", "DB_PASSWORD")
 	inWarsaw.Region = "pl-waw"
 	odd := function(`what*[0-9]?\`)
-	r := New(snapshot(inParis, inWarsaw, odd, excepted(function("b"), collector.Exception{Owner: "x", Reason: "y"})), Filter{})
+	turned := function("z\u202ez")
+	r := New(snapshot(inParis, inWarsaw, odd, turned, excepted(function("b"), collector.Exception{Owner: "x", Reason: "y"})), Filter{})
 	written := text(func(w io.Writer) error { return r.WriteExceptions(w, "team: web #1", "2999-01-31") })
 	c, err := config.Parse("", "", []byte(written), collector.CheckIDs())
 	if err != nil {
 		t.Fatalf("%v\n%s", err, written)
 	}
-	if len(c.Exceptions) != 2 {
-		t.Fatalf("%d exceptions, want one for each of two names:\n%s", len(c.Exceptions), written)
+	if len(c.Exceptions) != 3 {
+		t.Fatalf("%d exceptions, want one for each of three names:\n%s", len(c.Exceptions), written)
 	}
 	for i, want := range []config.Exception{
 		{Checks: []string{"function_plaintext_secret", "function_public"}, Function: "a"},
 		{Checks: []string{"function_public"}, Function: `what\*\[0-9]\?\\`},
+		{Checks: []string{"function_public"}, Function: turned.Name},
 	} {
 		got := c.Exceptions[i]
 		if got.Function != want.Function || !slices.Equal(got.Checks, want.Checks) || got.Owner != "team: web #1" ||
