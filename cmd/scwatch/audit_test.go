@@ -181,22 +181,70 @@ func TestNarrowRegions(t *testing.T) {
 	}
 }
 
-// What is interrupted is no report.
-func TestInterruptedAudit(t *testing.T) {
-	sim := simulator.New(simulator.DemoAccount(time.Now()))
+// demoEnv has the credentials of sim, which is served for as long as t runs.
+func demoEnv(t *testing.T, sim *simulator.Server) config.Environment {
 	url, end, err := sim.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer end()
+	t.Cleanup(end)
 	env := map[string]string{
 		"SCW_API_URL": url, "SCW_ACCESS_KEY": simulator.DemoAccessKey, "SCW_SECRET_KEY": simulator.DemoSecretKey,
-		"SCW_DEFAULT_PROJECT_ID": simulator.DemoHome, "SCW_CONFIG_PATH": "none",
+		"SCW_DEFAULT_ORGANIZATION_ID": simulator.DemoOrganization, "SCW_CONFIG_PATH": "none", "SCWATCH_CONFIG": `scaleway: {projects: ["*"]}`,
 	}
+	return func(name string) string { return env[name] }
+}
+
+// No format, and no log line, holds the value of a variable, the hash of a
+// secret, a token or the key.
+func TestAuditTellsNoSecret(t *testing.T) {
+	sim := simulator.New(simulator.DemoAccount(time.Now()))
+	env := demoEnv(t, sim)
+	secrets := []string{simulator.DemoSecretKey, "argon2id", "hunter2"}
+	sim.Update(func(a *simulator.Account) {
+		for _, p := range a.Projects {
+			for _, ns := range p.Namespaces {
+				secrets = slices.AppendSeq(secrets, maps.Values(ns.Variables))
+				for _, token := range ns.Tokens {
+					secrets = append(secrets, token.Value)
+				}
+				for _, f := range ns.Functions {
+					secrets = slices.AppendSeq(secrets, maps.Values(f.Variables))
+					for _, token := range f.Tokens {
+						secrets = append(secrets, token.Value)
+					}
+				}
+			}
+		}
+	})
+	secrets = slices.DeleteFunc(secrets, func(s string) bool { return len(s) < 5 }) // "true", "info": words
+	if len(secrets) < 10 {
+		t.Fatalf("there are %d secrets only", len(secrets))
+	}
+	for _, format := range []string{formatTable, formatJSON, formatSARIF, formatMarkdown, formatJUnit, formatExceptions} {
+		args := []string{"audit", "--log.level=debug", "--format=" + format}
+		if format == formatExceptions {
+			args = append(args, "--owner=web", "--expires=2999-01-31")
+		}
+		var out bytes.Buffer
+		if code := run(t.Context(), args, process{stdout: &out, stderr: &out, env: env}); code != exitFound {
+			t.Fatalf("%s: exit code %d: %s", format, code, &out)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(out.String(), secret) {
+				t.Errorf("%s holds %q", format, secret)
+			}
+		}
+	}
+}
+
+// What is interrupted is no report.
+func TestInterruptedAudit(t *testing.T) {
+	env := demoEnv(t, simulator.New(simulator.DemoAccount(time.Now())))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, []string{"audit"}, process{stdout: &stdout, stderr: &stderr, env: func(name string) string { return env[name] }})
+	code := run(ctx, []string{"audit"}, process{stdout: &stdout, stderr: &stderr, env: env})
 	if code != exitFailed || stdout.Len() > 0 || !strings.Contains(stderr.String(), "interrupted before everything was read") {
 		t.Errorf("exit code %d, %q, %q", code, &stdout, &stderr)
 	}
