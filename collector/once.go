@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -13,7 +14,7 @@ import (
 func (p *Poller) Once(ctx context.Context, choose func(names map[string]string) ([]string, error), progress func(done, of int)) error {
 	account := Unit{Source: sourceProjects}
 	p.fleet.watch(p.units(nil), time.Now())
-	p.readOnce(ctx, account, func(ctx context.Context) (Items, error) {
+	failure := p.readOnce(ctx, account, func(ctx context.Context) (Items, error) {
 		names, err := p.readProjects(ctx)
 		return Items{Projects: names}, err
 	})
@@ -29,7 +30,7 @@ func (p *Poller) Once(ctx context.Context, choose func(names map[string]string) 
 	}
 	projects, err := choose(names)
 	if err != nil {
-		return err
+		return cmp.Or(failure, err) // what could not be read could not be chosen
 	}
 	units := p.units(projects)
 	p.fleet.watch(units, time.Now())
@@ -61,12 +62,12 @@ func (p *Poller) Once(ctx context.Context, choose func(names map[string]string) 
 // about them. Of functions that could not be read nothing else can be asked.
 func (p *Poller) readRegionOnce(ctx context.Context, project, region string, tell func(int)) {
 	unit := Unit{project, region, sourceFunctions}
-	read := p.readOnce(ctx, unit, func(ctx context.Context) (Items, error) {
+	err := p.readOnce(ctx, unit, func(ctx context.Context) (Items, error) {
 		functions, err := p.readFunctions(ctx, unit)
 		return Items{Functions: functions}, err
 	})
 	tell(1)
-	if !read {
+	if err != nil {
 		tell(len(slowSources))
 		return
 	}
@@ -82,19 +83,19 @@ func (p *Poller) readRegionOnce(ctx context.Context, project, region string, tel
 	reading.Wait()
 }
 
-// readOnce reads one unit into the fleet, and tells whether that worked. An
+// readOnce reads one unit into the fleet, and returns why it could not. An
 // interrupted poll is no failed one.
-func (p *Poller) readOnce(ctx context.Context, unit Unit, read func(context.Context) (Items, error)) bool {
+func (p *Poller) readOnce(ctx context.Context, unit Unit, read func(context.Context) (Items, error)) error {
 	started := time.Now()
 	items, err := read(ctx)
 	if ctx.Err() != nil {
-		return false
+		return ctx.Err()
 	}
 	p.metrics.duration.WithLabelValues(unit.Source).Observe(time.Since(started).Seconds())
 	if err != nil {
 		p.fleet.failed(unit, err, time.Now())
-		return false
+		return err
 	}
 	p.fleet.succeeded(unit, items, time.Now())
-	return true
+	return nil
 }

@@ -81,6 +81,7 @@ func audit(ctx context.Context, o options, p process) error {
 	line := newProgress(p.stderr)
 	defer line.end()
 	p.stderr = line
+	o.log.Level.Set(o.audit.logLevel(o.log.Level.String()))
 	log := o.logger(p)
 	if credentials.Warning != "" {
 		log.Warn(credentials.Warning)
@@ -103,7 +104,12 @@ func audit(ctx context.Context, o options, p process) error {
 	err = poller.Once(ctx, o.audit.choose, func(done, of int) {
 		line.show(fmt.Sprintf("reading: %d of %d units", done, of))
 	})
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("interrupted before everything was read: there is no report")
+	case collector.Refused(err):
+		return &exitError{exitRefused, err}
+	case err != nil:
 		return err
 	}
 	snapshot := fleet.Snapshot(time.Now())
@@ -116,6 +122,19 @@ func audit(ctx context.Context, o options, p process) error {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return o.audit.verdict(snapshot, r)
+}
+
+// logLevel is that of an audit, for which what the report tells need not be
+// logged. Where only a part is read, an exception for the rest would be said to
+// match nothing.
+func (a auditOptions) logLevel(level string) string {
+	switch {
+	case level != "info":
+		return level
+	case len(a.filter.Projects)+len(a.filter.Regions) > 0:
+		return "error"
+	}
+	return "warn"
 }
 
 // verdict is the exit code of what was found, with its reason.

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -353,4 +354,38 @@ func cpuSeconds(b *testing.B, pid int) float64 {
 	user, _ := strconv.ParseFloat(fields[11], 64)
 	system, _ := strconv.ParseFloat(fields[12], 64)
 	return (user + system) / 100
+}
+
+// An audit from the first call to the last byte of the report, in a process of
+// its own, over loopback and without a rate limit. The time is the simulated
+// account's for the most part, which shares the cores: what scwatch itself takes
+// is cpu-s.
+func BenchmarkAudit(b *testing.B) {
+	program := filepath.Join(b.TempDir(), "scwatch")
+	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	for _, functions := range []int{1_000, 10_000} {
+		b.Run(fmt.Sprintf("functions=%d", functions), func(b *testing.B) {
+			sim := simulator.New(simulator.LargeAccount(functions, functions/10, 3, time.Now()))
+			url, end, err := sim.Listen("127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer end()
+			for b.Loop() {
+				audit := exec.Command(program, "audit", "--format=json", "--fail-on=never")
+				audit.Env = []string{
+					"HOME=/nowhere", "SCW_API_URL=" + url, "SCW_ACCESS_KEY=" + simulator.DemoAccessKey, "SCW_SECRET_KEY=" + simulator.DemoSecretKey,
+					"SCW_DEFAULT_PROJECT_ID=" + simulator.DemoHome, "SCWATCH_CONFIG={collect: {concurrency: 16, rate_limit: 1000000}}",
+				}
+				audit.Stderr = os.Stderr
+				if _, err := audit.Output(); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric((audit.ProcessState.UserTime() + audit.ProcessState.SystemTime()).Seconds(), "cpu-s")
+				b.ReportMetric(float64(audit.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)*1024/1e6, "peak-MB")
+			}
+		})
+	}
 }

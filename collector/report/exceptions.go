@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -24,21 +25,24 @@ func (r *Report) WriteExceptions(w io.Writer, owner, expires string) error {
 		fmt.Fprintf(w, "# %s: %s\n", printable(u.place()), printable(u.Error))
 	}
 	fmt.Fprintf(w, "# %s\n", r.summary())
-	e := yaml.NewEncoder(w)
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
 	if err := e.Encode(map[string][]taken{"exceptions": r.taken(owner, expires)}); err != nil {
 		return err
 	}
-	return e.Close()
+	// It is inside double quotes: see scalar.
+	_, err := w.Write(escapeUnprintable(b.Bytes(), func(r rune) string { return fmt.Sprintf(`\U%08x`, r) }))
+	return err
 }
 
 // taken is an exception as the configuration spells it.
 type taken struct {
 	Checks    []string  `yaml:"checks,flow"`
-	Function  string    `yaml:"function"`
-	Namespace string    `yaml:"namespace"`
+	Function  yaml.Node `yaml:"function"`
+	Namespace yaml.Node `yaml:"namespace"`
 	Project   yaml.Node `yaml:"project"`
-	Owner     string    `yaml:"owner"`
+	Owner     yaml.Node `yaml:"owner"`
 	Reason    string    `yaml:"reason"`
 	Expires   yaml.Node `yaml:"expires"`
 }
@@ -55,11 +59,11 @@ func (r *Report) taken(owner, expires string) []taken {
 		e := found[key]
 		if e == nil {
 			e = &taken{
-				Function: literal(fn.Name), Namespace: literal(fn.Namespace),
-				Project: yaml.Node{Kind: yaml.ScalarNode, Value: fn.ProjectID, LineComment: comment(fn)},
-				Owner:   owner, Reason: takenOver,
+				Function: scalar(literal(fn.Name)), Namespace: scalar(literal(fn.Namespace)), Project: scalar(literal(fn.ProjectID)),
+				Owner: scalar(owner), Reason: takenOver,
 				Expires: yaml.Node{Kind: yaml.ScalarNode, Value: expires},
 			}
+			e.Project.LineComment = comment(fn)
 			found[key] = e
 		}
 		if !slices.Contains(e.Checks, f.Check) {
@@ -71,9 +75,20 @@ func (r *Report) taken(owner, expires string) []taken {
 		all = append(all, *e)
 	}
 	slices.SortFunc(all, func(a, b taken) int {
-		return cmp.Or(cmp.Compare(a.Project.Value, b.Project.Value), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Function, b.Function))
+		return cmp.Or(cmp.Compare(a.Project.Value, b.Project.Value), cmp.Compare(a.Namespace.Value, b.Namespace.Value), cmp.Compare(a.Function.Value, b.Function.Value))
 	})
 	return all
+}
+
+// scalar is s as a string, in double quotes where it holds what is to be escaped.
+func scalar(s string) yaml.Node {
+	n := yaml.Node{}
+	n.SetString(s)
+	n.Style = 0 // whatever it needs, on one line
+	if printable(s) != s {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
 }
 
 // literal is the glob that matches name and nothing else.

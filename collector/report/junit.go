@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/scwatch/scwatch/collector"
 )
@@ -32,6 +33,7 @@ type (
 		Error   *junitDetail `xml:"error"`
 		Failure *junitDetail `xml:"failure"`
 		Skipped *junitDetail `xml:"skipped"`
+		Out     string       `xml:"system-out,omitempty"`
 	}
 	junitDetail struct {
 		Message string `xml:"message,attr"`
@@ -50,9 +52,9 @@ func (r *Report) WriteJUnit(w io.Writer, failOn collector.Severity) error {
 	for _, u := range r.Unread {
 		reading.add(junitCase{Class: "reading", Name: printable(u.place()), Error: &junitDetail{Message: printable(u.Error), Type: "unread"}})
 	}
-	summary := junitCase{Class: "reading", Name: "everything could be read"}
-	if warnings := r.warnings(); !r.Complete {
-		summary.Error = &junitDetail{Message: warnings[0], Type: "incomplete"}
+	summary := junitCase{Class: "reading", Name: "everything could be read", Out: strings.Join(append(r.warnings(), r.summary()), "\n")}
+	if !r.Complete {
+		summary.Error = &junitDetail{Message: r.warnings()[0], Type: "incomplete"}
 	}
 	reading.Cases = append([]junitCase{summary}, reading.Cases...)
 	reading.count(summary)
