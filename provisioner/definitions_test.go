@@ -26,7 +26,7 @@ func written(t *testing.T, files map[string]string) {
 
 // environment has what the definitions of tests ask for.
 func environment(name string) string {
-	return map[string]string{"HOOK": "https://hooks.example.com/canary-secret"}[name]
+	return map[string]string{"HOOK": "https://hooks.example.com/canary-secret", "SHORT": "e"}[name]
 }
 
 var noBuiltin = Builtin{Dashboards: fstest.MapFS{}, Alerts: fstest.MapFS{}}

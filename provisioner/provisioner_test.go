@@ -355,6 +355,25 @@ func TestNothingSecretIsShown(t *testing.T) {
 	}
 }
 
+// A value of the environment that is part of other texts, even of a single
+// letter, makes no drift.
+func TestShortSecrets(t *testing.T) {
+	w := newWorld(t)
+	d := everything
+	d.files = map[string]string{
+		"fleet.yaml": dashboardText, "rules.yaml": groupText,
+		"routes.yaml": change(t, routesText, `{url: "${HOOK}"}`, `{url: "https://hooks.example.com/${SHORT}", max_alerts: 3}`) + "    slack_configs: [{api_url: \"${HOOK}\", channel: \"#${SHORT}-alerts\", title: here}]\n",
+	}
+	p := w.applied(d)
+	w.account(func(a *simulator.Account) {
+		m := a.Projects[0].AlertManager("fr-par")
+		m.Config.Config = strings.Replace(m.Config.Config, "#e-alerts", "#other", 1)
+	})
+	if got := rendered(w.plan(p, Selection{})); !strings.Contains(got, "slack_configs[0].channel: <secret> -> <secret>") {
+		t.Errorf("the plan is\n%s", got)
+	}
+}
+
 // call is a request that is made to fail.
 type call struct {
 	transport http.RoundTripper

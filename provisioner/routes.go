@@ -578,10 +578,11 @@ func normaliseMatchers(v any) {
 	}
 }
 
-// shown are the fields of receivers that hold no secret. All others are masked:
-// an integration that is new to us must not be the one that leaks.
+// shown are the fields of receivers, besides the name, that hold no secret. All
+// others are masked: an integration that is new to us must not be the one that
+// leaks.
 var shown = []string{
-	"name", "send_resolved", "channel", "username", "icon_emoji", "icon_url", "title", "text", "message", "fallback", "color", "footer", "pretext",
+	"send_resolved", "channel", "username", "icon_emoji", "icon_url", "title", "text", "message", "fallback", "color", "footer", "pretext",
 	"short_fields", "short", "mrkdwn_in", "link_names", "to", "from", "smarthost", "hello", "require_tls", "force_implicit_tls", "subject", "html",
 	"class", "component", "severity", "group", "description", "client", "priority", "tags", "entity", "note", "source", "max_alerts", "timeout",
 	"parse_mode", "chat_id", "disable_notifications", "message_type", "state_message", "entity_display_name", "monitoring_tool", "sound", "ttl",
@@ -604,7 +605,7 @@ func (o *routes) masked(key string, v any) any {
 		}
 		return l
 	case string:
-		if slices.Contains(shown, key) && o.mask(v) == v {
+		if key == "name" || slices.Contains(shown, key) && o.mask(v) == v {
 			return v
 		}
 		return secret(v)

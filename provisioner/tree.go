@@ -82,6 +82,21 @@ func changes(path string, before, after any) []Change {
 			return nil
 		}
 	}
+	// What came from the environment is known to be secret on one side only.
+	was, hidden := before.(secret)
+	is, also := after.(secret)
+	if b, ok := before.(string); ok && also {
+		was, hidden = secret(b), true
+	}
+	if a, ok := after.(string); ok && hidden {
+		is, also = secret(a), true
+	}
+	if hidden && also {
+		if was == is {
+			return nil
+		}
+		return []Change{{path, was, is}}
+	}
 	return []Change{{path, before, after}}
 }
 
