@@ -42,30 +42,8 @@ func FunctionRegions() []string {
 	return regions
 }
 
-// APIError is a call that failed: what was tried, what came back, what to do.
-type APIError struct {
-	Attempted string // "list the namespaces of project … in fr-par"
-	Status    int    // HTTP status; 0: no answer
-	RequestID string
-	Reason    string
-	Advice    string // empty where there is none
-}
-
-func (e *APIError) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Attempted + ": ")
-	if e.Status != 0 {
-		fmt.Fprintf(&b, "%d: ", e.Status)
-	}
-	b.WriteString(e.Reason)
-	if e.RequestID != "" {
-		fmt.Fprintf(&b, " (request ID %s)", e.RequestID)
-	}
-	if e.Advice != "" {
-		b.WriteString("; " + e.Advice)
-	}
-	return b.String()
-}
+// APIError is a call to the Scaleway API that failed.
+type APIError = httpclient.Error
 
 // Refused tells whether err says that the key may not do this.
 func Refused(err error) bool {

@@ -53,3 +53,18 @@ func (a *API) PushAddress(ctx context.Context, project, region, name string) (st
 	}
 	return found[0].URL, nil
 }
+
+// grafanaURL returns the address of a project's Grafana; "" where the project
+// has no Cockpit.
+func (a *API) grafanaURL(ctx context.Context, project string) (string, error) {
+	attempted := "read the Grafana of project " + project
+	var g cockpit.Grafana
+	err := a.get(ctx, attempted, "/cockpit/v1/grafana", url.Values{"project_id": {project}}, &g)
+	if missing(err) {
+		return "", nil
+	}
+	if err == nil && g.GrafanaURL == "" {
+		err = misshapen(attempted, `"grafana_url" is missing`)
+	}
+	return g.GrafanaURL, err
+}

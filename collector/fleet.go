@@ -29,7 +29,8 @@ type Fleet struct {
 	rules   Rules
 	units   map[Unit]*unitState
 	history *history
-	saved   bool         // the history's last change is in the state file
+	ledger  *ledger      // of rejected calls; it has a lock of its own
+	saved   bool         // the last change of both is in the state file
 	judged  exceptionLog // what was said of the exceptions so far
 
 	introduced bool // what there is was said
@@ -48,7 +49,11 @@ func NewFleet(state *State, log *slog.Logger) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Fleet{log: log, units: map[Unit]*unitState{}, history: history, saved: true}, nil
+	ledger, err := newLedger(state)
+	if err != nil {
+		return nil, err
+	}
+	return &Fleet{log: log, units: map[Unit]*unitState{}, history: history, ledger: ledger, saved: true}, nil
 }
 
 // Judge makes the fleet go by rules from now on.
@@ -214,8 +219,10 @@ func (f *Fleet) Settled() bool {
 
 // save keeps the history. A disk that is full ends no polling: what could not
 // be kept is kept with the next change.
-func (f *Fleet) save() {
-	err := f.history.save()
+func (f *Fleet) save() { f.kept(f.history.save()) }
+
+// kept takes note whether the state file took a change.
+func (f *Fleet) kept(err error) {
 	if saved := err == nil; saved != f.saved {
 		f.saved = saved
 		if saved {
@@ -224,6 +231,14 @@ func (f *Fleet) save() {
 			f.log.Error("the state file cannot be written; a restart now would forget the latest changes", "err", err)
 		}
 	}
+}
+
+// tally changes what was counted in a project and region, and keeps it.
+func (f *Fleet) tally(unit Unit, change func(*tally)) {
+	err := f.ledger.update(unit.ProjectID, unit.Region, change)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kept(err)
 }
 
 func (f *Fleet) logChange(c Change) {

@@ -72,8 +72,12 @@ type Function struct {
 	Triggers      map[string]int     // by type
 	Crons         *int
 	Domains       []string // host names of its own; nil: not known
+	RejectedBy    string   // the source of Rejected
 
-	ProbeAccepted bool // a call without a token was answered with success
+	Rejected map[string]float64 // calls refused, by code; nil: not counted
+
+	ProbeRejected *bool // the last conclusive probe was refused; nil: there was none
+	ProbeAccepted bool  // a call without a token was answered with success
 
 	// From what was seen over time.
 	PublicSince     time.Time // zero unless it is public, or was when the API last told

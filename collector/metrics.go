@@ -91,6 +91,20 @@ var Metrics = []Metric{
 	ofFunction("scaleway_function_secret_oldest_set_timestamp_seconds", gauge,
 		"When the least recently set secret was last seen to be set; for one never seen to be set, at the latest. Absent without secrets.",
 		instant(func(f *Function) time.Time { return f.OldestSecretSet })),
+	ofFunction("scaleway_function_rejected_calls_total", counter,
+		"Calls that were refused for want of a valid token, by status code and by the source that tells them; scwatch's own probes are taken off. 4xx where the source has no more than the class. Absent without a source.",
+		func(f *Function, add sample) {
+			for _, code := range slices.Sorted(maps.Keys(f.Rejected)) {
+				add(f.Rejected[code], code, f.RejectedBy)
+			}
+		}, "code", "source"),
+	ofFunction("scaleway_function_probe_rejected", gauge,
+		"1 if the last conclusive probe, a call without a token, of the private function was refused; 0 if it was answered with success. Kept over restarts; absent before the first one.",
+		func(f *Function, add sample) {
+			if f.ProbeRejected != nil {
+				add(truth(*f.ProbeRejected))
+			}
+		}),
 	ofFunction("scaleway_function_status", gauge,
 		"Always 1, for the status that the function is in.",
 		func(f *Function, add sample) { add(1, f.Status) }, "status"),
@@ -222,6 +236,24 @@ var Metrics = []Metric{
 	ofUnit("scwatch_poll_skipped_total", counter,
 		"Polls that were left out because the one before was still under way.",
 		func(u UnitStatus, add unitSample) { add(float64(u.Skipped)) }),
+	ofSnapshot("scwatch_rejected_calls_source", gauge,
+		"Always 1, for the source of rejected calls in use: metrics or logs of the project's Cockpit in the region, or none. Absent while it is looked for.",
+		func(s *Snapshot, add sample) {
+			for _, r := range s.Rejected {
+				if r.Source != "" {
+					add(1, r.ProjectID, r.Region, r.Source)
+				}
+			}
+		}, "project_id", "region", "source"),
+	ofSnapshot("scwatch_rejected_calls_uncounted_seconds_total", counter,
+		"Time in which rejected calls were not counted, because the source could not be read until it was too late to catch up. Absent without a source.",
+		func(s *Snapshot, add sample) {
+			for _, r := range s.Rejected {
+				if r.Source != "" && r.Source != sourceOfNone {
+					add(r.Lost.Seconds(), r.ProjectID, r.Region)
+				}
+			}
+		}, "project_id", "region"),
 	ofSnapshot("scwatch_credential_expiry_timestamp_seconds", gauge,
 		"When a credential of scwatch's own ends. Absent where it does not end or the API does not tell.",
 		func(s *Snapshot, add sample) {

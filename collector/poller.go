@@ -39,6 +39,9 @@ type Poller struct {
 	metrics  *PollMetrics
 	log      *slog.Logger
 
+	rejected *rejectedCalls // nil: they are not counted
+	prober   *Prober        // nil: functions are not probed
+
 	changed chan struct{} // the fleet has news
 }
 
@@ -55,7 +58,7 @@ func NewPollMetrics(reg prometheus.Registerer) *PollMetrics {
 		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900},
 	}, []string{"source"})}
 	reg.MustRegister(m.duration)
-	for _, source := range append([]string{sourceFunctions, sourceProjects, sourceCredentials}, slowSources...) {
+	for _, source := range append([]string{sourceFunctions, sourceProjects, sourceCredentials, sourceRejected, sourceProbe}, slowSources...) {
 		m.duration.WithLabelValues(source)
 	}
 	return m
@@ -167,12 +170,24 @@ func (p *Poller) units(projects []string) []Unit {
 	for _, project := range projects {
 		for _, region := range p.settings.Regions {
 			units = append(units, Unit{project, region, sourceFunctions})
-			for _, source := range slowSources {
+			for _, source := range p.sourcesOnFunctions() {
 				units = append(units, Unit{project, region, source})
 			}
 		}
 	}
 	return units
+}
+
+// sourcesOnFunctions are those that are asked about what sourceFunctions found.
+func (p *Poller) sourcesOnFunctions() []string {
+	sources := slices.Clone(slowSources)
+	if p.rejected != nil {
+		sources = append(sources, sourceRejected)
+	}
+	if p.prober != nil {
+		sources = append(sources, sourceProbe)
+	}
+	return sources
 }
 
 // runProject runs the units of one project. The slow ones of a region begin
@@ -193,16 +208,23 @@ func (p *Poller) runProject(ctx context.Context, project string) {
 				return Items{Functions: functions}, err
 			}, foundOnce)
 		})
-		for _, source := range slowSources {
+		for _, source := range p.sourcesOnFunctions() {
 			running.Go(func() {
 				select {
 				case <-ctx.Done():
 					return
 				case <-found:
 				}
-				slow := Unit{project, region, source}
-				p.every(ctx, slow, p.settings.SlowInterval, func(ctx context.Context, spread time.Duration) (Items, error) {
-					return p.readSlow(ctx, slow, p.fleet.items(unit).Functions, spread)
+				own := Unit{project, region, source}
+				if source == sourceRejected {
+					place := p.rejected.at(own)
+					p.every(ctx, own, p.settings.Interval, func(ctx context.Context, _ time.Duration) (Items, error) {
+						return place.poll(ctx, p.fleet.items(unit).Functions, time.Now())
+					})
+					return
+				}
+				p.every(ctx, own, p.settings.SlowInterval, func(ctx context.Context, spread time.Duration) (Items, error) {
+					return p.readSlow(ctx, own, p.fleet.items(unit).Functions, spread)
 				})
 			})
 		}

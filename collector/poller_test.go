@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/scaleway/scaleway-sdk-go/scw"
 
+	"github.com/scwatch/scwatch/internal/config"
 	"github.com/scwatch/scwatch/internal/httpclient"
 	"github.com/scwatch/scwatch/internal/simulator"
 )
@@ -34,6 +35,12 @@ type world struct {
 	settings   Settings
 	rate       float64
 	state      *State
+
+	rejected config.RejectedCalls          // off unless a test sets it
+	prober   func(*http.Transport) *Prober // nil: functions are not probed
+
+	client    *http.Client
+	transport *http.Transport
 
 	end func()
 }
@@ -58,7 +65,7 @@ func (b *lockedBuffer) String() string {
 // newWorld makes one of account; change may alter it before anything runs.
 func newWorld(t testing.TB, account *simulator.Account, change ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, sim: simulator.New(account), log: &lockedBuffer{}, registry: prometheus.NewRegistry(), state: NewState(), rate: 50}
+	w := &world{t: t, sim: simulator.New(account), log: &lockedBuffer{}, registry: prometheus.NewRegistry(), state: NewState(), rate: 50, rejected: config.RejectedCalls{Source: config.SourceOff}}
 	w.settings = Settings{
 		Organization: simulator.DemoOrganization, Regions: FunctionRegions(), AccessKey: simulator.DemoAccessKey,
 		Interval: time.Minute, SlowInterval: 15 * time.Minute, Concurrency: 8, TeamTag: "team",
@@ -68,13 +75,14 @@ func newWorld(t testing.TB, account *simulator.Account, change ...func(*world)) 
 	}
 	transport, closeSim := w.sim.Pipe()
 	t.Cleanup(closeSim)
+	w.transport = transport
+	w.client = httpclient.New(httpclient.Options{
+		Base: transport, Gate: httpclient.NewGate(w.settings.Concurrency, w.rate),
+		Metrics: httpclient.NewMetrics(w.registry, "functions", "account", "iam"),
+		API:     func(*http.Request) string { return "functions" },
+	})
 	client, err := scw.NewClient(
-		scw.WithAPIURL("http://api.example"), scw.WithAuth(simulator.DemoAccessKey, simulator.DemoSecretKey),
-		scw.WithHTTPClient(httpclient.New(httpclient.Options{
-			Base: transport, Gate: httpclient.NewGate(w.settings.Concurrency, w.rate),
-			Metrics: httpclient.NewMetrics(w.registry, "functions", "account", "iam"),
-			API:     func(*http.Request) string { return "functions" },
-		})))
+		scw.WithAPIURL("http://api.example"), scw.WithAuth(simulator.DemoAccessKey, simulator.DemoSecretKey), scw.WithHTTPClient(w.client))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +104,10 @@ func (w *world) run() {
 	w.end()
 	ctx, cancel := context.WithCancel(context.Background())
 	poller := NewPoller(w.settings, w.api, w.fleet, NewPollMetrics(prometheus.NewRegistry()), slog.New(slog.NewTextHandler(w.log, nil)))
+	poller.CountRejectedCalls(NewCockpit(w.client, "test", config.NewSecret(simulator.DemoSecretKey), nil), w.rejected)
+	if w.prober != nil {
+		poller.Probe(w.prober(w.transport))
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -104,6 +116,20 @@ func (w *world) run() {
 	w.end = func() {
 		cancel()
 		<-done
+	}
+}
+
+// play lets the demo's account change, until stop.
+func (w *world) play() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		w.sim.Play(ctx, func(string) {})
+	}()
+	return func() {
+		cancel()
+		<-played
 	}
 }
 
@@ -207,9 +233,7 @@ func TestPollDemoAccount(t *testing.T) {
 func TestDemoOverTime(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.run()
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		go w.sim.Play(ctx, func(string) {})
+		defer w.play()()
 		w.after(5 * time.Second)
 		metrics := w.after(135 * time.Second)
 		w.expect(metrics,

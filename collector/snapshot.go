@@ -14,6 +14,7 @@ type Snapshot struct {
 	Functions   []Function           // by project, region, namespace, name, ID
 	Units       []UnitStatus         // by project, region, source
 	Credentials map[string]time.Time // end by credential, where the API tells
+	Rejected    []RejectedCalls      // by project, region
 }
 
 // Snapshot joins what the units last found with what was seen over time, and
@@ -30,11 +31,15 @@ func (f *Fleet) Snapshot(now time.Time) *Snapshot {
 	for unit, u := range f.units {
 		s.Units = append(s.Units, u.status)
 		complete = complete && u.status.Up
+		if u.items.Rejected != nil {
+			s.Rejected = append(s.Rejected, *u.items.Rejected)
+		}
 		if unit.Source == sourceFunctions {
 			slow := f.slow(unit)
 			for _, fn := range u.items.Functions {
 				fn.Project = f.history.project(fn.ProjectID)
 				slow.tell(&fn)
+				f.tellProbe(&fn)
 				f.history.tell(&fn)
 				f.rules.judge(&fn, now)
 				s.Functions = append(s.Functions, fn)
@@ -43,6 +48,7 @@ func (f *Fleet) Snapshot(now time.Time) *Snapshot {
 	}
 	slices.SortFunc(s.Units, func(a, b UnitStatus) int { return a.Unit.compare(b.Unit) })
 	slices.SortFunc(s.Functions, compareFunctions)
+	slices.SortFunc(s.Rejected, func(a, b RejectedCalls) int { return a.Unit.compare(b.Unit) })
 	f.introduce(s)
 	f.judged.review(f.log, f.rules, s.Functions, complete, now)
 	return s
@@ -62,6 +68,18 @@ func (f *Fleet) slow(unit Unit) Items {
 		Triggers: of(sourceTriggers).Triggers,
 		Crons:    of(sourceCrons).Crons,
 		Domains:  of(sourceDomains).Domains,
+		Rejected: of(sourceRejected).Rejected,
+	}
+}
+
+// tellProbe writes the verdict of the last conclusive probe into fn, where
+// functions are probed and this one is still private.
+func (f *Fleet) tellProbe(fn *Function) {
+	if f.units[Unit{fn.ProjectID, fn.Region, sourceProbe}] == nil || fn.Privacy != privacyPrivate {
+		return
+	}
+	if refused, known := f.ledger.verdict(fn.ProjectID, fn.Region, fn.ID); known {
+		fn.ProbeRejected, fn.ProbeAccepted = &refused, !refused
 	}
 }
 
@@ -79,4 +97,7 @@ func (items Items) tell(fn *Function) {
 		fn.Crons = &n
 	}
 	fn.Domains = items.Domains[fn.ID]
+	if items.Rejected != nil {
+		fn.RejectedBy, fn.Rejected = items.Rejected.Source, items.Rejected.Counts[fn.ID]
+	}
 }

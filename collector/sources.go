@@ -57,6 +57,8 @@ func (p *Poller) readSlow(ctx context.Context, unit Unit, functions []Function, 
 		return p.readTriggers(ctx, unit, functions)
 	case sourceTokens:
 		return p.readTokens(ctx, unit, functions, spread)
+	case sourceProbe:
+		return p.readProbes(ctx, unit, functions, spread)
 	case sourceCrons:
 		crons, err := ofEach(ctx, p, unit, functions, spread, func(ctx context.Context, id string) (int, error) {
 			crons, err := p.api.crons(ctx, unit.Region, id)

@@ -48,6 +48,10 @@ var migrations = []func(*bbolt.Tx) error{
 		}
 		return meta.Put(digestKey, key)
 	},
+	func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket(rejectedBucket)
+		return err
+	},
 }
 
 // State is the collector's memory across restarts: one bbolt file. Every
@@ -138,7 +142,7 @@ func openBolt(path string) (db *bbolt.DB, err error) {
 	return db, db.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
 			return bucket.ForEach(func(key, value []byte) error {
-				if string(name) == string(storiesBucket) && !json.Valid(value) {
+				if string(name) != string(metaBucket) && !json.Valid(value) {
 					return &damagedError{fmt.Errorf("the entry of %q is not valid", key)}
 				}
 				return nil

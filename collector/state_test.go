@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -185,7 +187,7 @@ func TestStateSchemas(t *testing.T) {
 		mustOpen(t, dir).Close()
 		setSchema(t, dir, 99)
 		_, setAside, err := OpenState(dir, noon)
-		if err == nil || !strings.Contains(err.Error(), "it has schema 99 and this version of scwatch knows up to 1; run the newer version") {
+		if err == nil || !strings.Contains(err.Error(), "it has schema 99 and this version of scwatch knows up to "+strconv.Itoa(len(migrations))+"; run the newer version") {
 			t.Errorf("error %v", err)
 		}
 		if entries, _ := os.ReadDir(dir); setAside != "" || len(entries) != 1 {
@@ -200,8 +202,9 @@ func TestStateSchemas(t *testing.T) {
 		}
 		s.Close()
 		defer func(known []func(*bbolt.Tx) error) { migrations = known }(migrations)
-		migrations = append(migrations[:1:1], func(tx *bbolt.Tx) error {
-			_, err := tx.CreateBucket([]byte("new in schema 2"))
+		newest := uint64(len(migrations) + 1)
+		migrations = append(slices.Clone(migrations), func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket([]byte("new"))
 			return err
 		})
 		s = mustOpen(t, dir)
@@ -210,8 +213,8 @@ func TestStateSchemas(t *testing.T) {
 			t.Errorf("stories %v, error %v", stories, err)
 		}
 		s.db.View(func(tx *bbolt.Tx) error {
-			if tx.Bucket([]byte("new in schema 2")) == nil || binary.BigEndian.Uint64(tx.Bucket(metaBucket).Get(schemaKey)) != 2 {
-				t.Error("the file was not migrated to schema 2")
+			if tx.Bucket([]byte("new")) == nil || binary.BigEndian.Uint64(tx.Bucket(metaBucket).Get(schemaKey)) != newest {
+				t.Errorf("the file was not migrated to schema %d", newest)
 			}
 			return nil
 		})

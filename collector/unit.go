@@ -13,8 +13,10 @@ const (
 	sourceTriggers    = "triggers"
 	sourceCrons       = "crons"
 	sourceDomains     = "domains"
-	sourceProjects    = "projects"   // of the account: which there are, and their names
-	sourceCredentials = "credential" // of the account: when the API key ends
+	sourceRejected    = "rejected_calls" // asked of Cockpit
+	sourceProbe       = "probe"          // asked of the functions themselves
+	sourceProjects    = "projects"       // of the account: which there are, and their names
+	sourceCredentials = "credential"     // of the account: when the API key ends
 )
 
 // slowSources cost a call a function, and are asked about what sourceFunctions
@@ -43,6 +45,7 @@ type Items struct {
 	Domains     map[string][]string       // host names by the function's ID
 	Projects    map[string]string         // name by ID
 	Credentials map[string]time.Time      // end by credential
+	Rejected    *RejectedCalls
 }
 
 // UnitStatus is how a unit fares.

@@ -19,6 +19,7 @@ const demoAddress = "127.0.0.1:9762"
 const demoConfig = `
 scaleway: {projects: ["*"]}
 collect: {interval: 10s, slow_interval: 1m, stale_after: 2m}
+rejected_calls: {delay: 10s}
 exceptions_from_tags: true
 exceptions:
   - {checks: [function_public, function_http_allowed], function: "webhook-*", owner: payments, reason: Stripe calls it, expires: %s}
@@ -90,8 +91,22 @@ Which functions are open, and what else is wrong:
 
   curl -s http://%[1]s/metrics | grep -E '^scaleway_function_(privacy|finding).* 1$'
 
-The account changes as time goes by; each change is told here and shows within
-ten seconds. The simulated API is at %[2]s. Ctrl-C ends it all.
+Who knocks without a token (a burst at shop/refunds begins after a minute and a
+half and shows a minute later; the expression is true while it lasts):
 
-`, addresses[0], url)
+  curl -s http://%[1]s/metrics | grep '^scaleway_function_rejected_calls_total'
+  sum by (function) (increase(scaleway_function_rejected_calls_total{code=~"401|403"}[2m])) > 50
+
+The account has a Cockpit, too. In another shell, see what would be provisioned
+there, and do it:
+
+  export SCW_API_URL=%[2]s SCW_DEFAULT_PROJECT_ID=%[3]s
+  export SCW_ACCESS_KEY=%[4]s SCW_SECRET_KEY=%[5]s
+  scwatch plan
+  scwatch apply
+
+The account changes as time goes by; each change is told here and shows within
+ten seconds. Ctrl-C ends it all.
+
+`, addresses[0], url, simulator.DemoHome, simulator.DemoAccessKey, simulator.DemoSecretKey)
 }

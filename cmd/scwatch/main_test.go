@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"simulator": startSimulator,
 			"fault":     switchFault,
 			"account":   changeAccount,
+			"edit":      editRules,
 			"freeport":  findPort,
 			"occupy":    occupyPort,
 			"exits":     runAndExit,
@@ -103,6 +104,20 @@ func switchFault(ts *testscript.TestScript, _ bool, args []string) {
 // changeAccount: account NAMESPACE FUNCTION PRIVACY
 func changeAccount(ts *testscript.TestScript, _ bool, args []string) {
 	sim(ts).Update(func(a *simulator.Account) { a.Lookup(args[0], args[1]).Privacy = args[2] })
+}
+
+// editRules: edit GROUP OLD NEW changes a rule group of the home as a person does
+// in the page.
+func editRules(ts *testscript.TestScript, _ bool, args []string) {
+	sim(ts).Update(func(a *simulator.Account) {
+		for i, g := range a.Projects[0].RuleGroups {
+			if g.Name == args[0] && strings.Contains(g.YAML, args[1]) {
+				a.Projects[0].RuleGroups[i].YAML = strings.Replace(g.YAML, args[1], args[2], 1)
+				return
+			}
+		}
+		ts.Fatalf("no group %s with %s", args[0], args[1])
+	})
 }
 
 // findPort: freeport NAME sets the variable NAME to a port that is free.

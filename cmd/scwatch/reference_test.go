@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
 )
 
 // docs/commands.md is generated from the commands and flags themselves.
@@ -18,16 +20,22 @@ func TestGeneratedCommandsPage(t *testing.T) {
 			fmt.Fprintf(page, "| `scwatch %s` | %s |\n", command.Name, command.Help)
 		}
 	}
-	page.WriteString("\nEvery flag can be given to every command, before it or after it.\n\n| flag | default | meaning |\n| --- | --- | --- |\n")
-	for _, flag := range model.Flags {
-		if flag.Hidden || flag.Name == "help" {
+	page.WriteString("\nThese flags can be given to every command, before it or after it.\n\n")
+	writeFlags(page, model.Flags)
+	for _, command := range model.Commands {
+		if command.Name == "help" || len(command.Flags)+len(command.Args) == 0 {
 			continue
 		}
-		value := ""
-		if len(flag.Default) > 0 {
-			value = "`" + strings.Join(flag.Default, ",") + "`"
+		fmt.Fprintf(page, "\n## scwatch %s", command.Name)
+		for _, arg := range command.Args {
+			name := strings.ToUpper(arg.Name)
+			if !arg.Required {
+				name = "[" + name + "]"
+			}
+			fmt.Fprintf(page, " %s\n\n%s: %s", name, strings.ToUpper(arg.Name), arg.Help)
 		}
-		fmt.Fprintf(page, "| `--%s` | %s | %s |\n", flag.Name, value, strings.ReplaceAll(flag.Help, "\n", " "))
+		page.WriteString("\n\n")
+		writeFlags(page, command.Flags)
 	}
 	page.WriteString("\n| exit code | |\n| --- | --- |\n")
 	for _, exit := range []struct {
@@ -36,7 +44,9 @@ func TestGeneratedCommandsPage(t *testing.T) {
 	}{
 		{exitDone, "done; SIGTERM and SIGINT end the daemon with it"},
 		{exitFailed, "failed"},
+		{exitFound, "there is something: changes in a plan"},
 		{exitRefused, "the API refuses the key, so that nothing could be read"},
+		{exitPartly, "partly done"},
 		{exitUsage, "usage or invalid configuration, malformed keys included"},
 	} {
 		fmt.Fprintf(page, "| %d | %s |\n", exit.code, exit.meaning)
@@ -53,5 +63,20 @@ func TestGeneratedCommandsPage(t *testing.T) {
 	}
 	if !bytes.Equal(want, page.Bytes()) {
 		t.Errorf("%s differs from the code; SCWATCH_UPDATE=1 writes it anew:\n%s", path, page)
+	}
+}
+
+func writeFlags(page *bytes.Buffer, flags []*kingpin.FlagModel) {
+	header := "| flag | default | meaning |\n| --- | --- | --- |\n"
+	for _, flag := range flags {
+		if flag.Hidden || flag.Name == "help" {
+			continue
+		}
+		value := ""
+		if len(flag.Default) > 0 {
+			value = "`" + strings.Join(flag.Default, ",") + "`"
+		}
+		fmt.Fprintf(page, "%s| `--%s` | %s | %s |\n", header, flag.Name, value, strings.ReplaceAll(flag.Help, "\n", " "))
+		header = ""
 	}
 }

@@ -20,21 +20,31 @@ import (
 const (
 	exitDone    = 0
 	exitFailed  = 1
+	exitFound   = 2 // there is something: changes in a plan
 	exitRefused = 3 // credentials or permissions, where nothing could be read
+	exitPartly  = 4 // partly done
 	exitUsage   = 5 // usage or invalid configuration
 )
 
-// exitError is an error that ends the process with a code of its own.
+// exitError is an error that ends the process with a code of its own. Without an
+// error there is nothing to say beside it.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
 func (e *exitError) Unwrap() error { return e.err }
 
 // process is what a command has of the process that it runs in.
 type process struct {
+	stdin          io.Reader // nil: there is nobody to ask
 	stdout, stderr io.Writer
 	env            config.Environment
 	hangup         <-chan os.Signal // asks for a reload
@@ -51,19 +61,26 @@ type options struct {
 	storagePath     string
 	storageGiven    bool
 	log             *promslog.Config
+	provision       provisionOptions
 }
 
 // command is one of scwatch's commands.
 type command struct {
 	name, help string
 	run        func(context.Context, options, process) error
+	flags      func(*kingpin.CmdClause, *options) // its own; nil: it has none
 }
 
 var commands = []command{
-	{"serve", "Poll the functions' settings and serve what they are as metrics, until told to end.", serve},
-	{"demo", "The same on a simulated account inside the process: needs no account and no configuration.", demo},
-	{"health", "Ask a running daemon whether it is ready, and exit with 0 or 1.", health},
-	{"version", "Print the version, the revision and the version of Go.", printVersion},
+	{"serve", "Poll the functions' settings and serve what they are as metrics, until told to end.", serve, nil},
+	{"demo", "The same on a simulated account inside the process: needs no account and no configuration.", demo, nil},
+	{"check", "Validate the configuration and all definitions without asking anybody.", check, emptyFlag},
+	{"plan", "Print what apply would change, and exit with 2 where it would change something.", plan, planFlags},
+	{"apply", "Make dashboards, rules, routes and contacts what the definitions say.", apply, applyFlags},
+	{"destroy", "Remove what scwatch owns, and only that. Data sources and the alert manager stay.", destroy, destroyFlags},
+	{"eject", "Write the built-in dashboards, rules, routes and tests out as files to own.", eject, ejectArguments},
+	{"health", "Ask a running daemon whether it is ready, and exit with 0 or 1.", health, nil},
+	{"version", "Print the version, the revision and the version of Go.", printVersion, nil},
 }
 
 func newApplication(o *options) *kingpin.Application {
@@ -82,9 +99,47 @@ func newApplication(o *options) *kingpin.Application {
 	o.log = &promslog.Config{}
 	promslogflag.AddFlags(app, o.log)
 	for _, c := range commands {
-		app.Command(c.name, c.help)
+		clause := app.Command(c.name, c.help)
+		if c.flags != nil {
+			c.flags(clause, o)
+		}
 	}
 	return app
+}
+
+func emptyFlag(c *kingpin.CmdClause, o *options) {
+	c.Flag("allow-empty", "A list of files may come out empty: what was provisioned from it goes.").BoolVar(&o.provision.allowEmpty)
+}
+
+func onlyFlag(c *kingpin.CmdClause, o *options) {
+	c.Flag("only", "Narrow it to KIND/NAME, a pattern for the name allowed. Repeatable.").PlaceHolder("KIND/NAME").StringsVar(&o.provision.only)
+}
+
+func approveFlag(c *kingpin.CmdClause, o *options) {
+	c.Flag("auto-approve", "Do not ask: consents to deletions of what is ours as well.").BoolVar(&o.provision.autoApprove)
+}
+
+func planFlags(c *kingpin.CmdClause, o *options) {
+	c.Flag("output", "Form of the plan: text or json.").Default("text").EnumVar(&o.provision.output, "text", "json")
+	c.Flag("out", "File to save the plan in, for apply.").PlaceHolder("FILE").StringVar(&o.provision.out)
+	onlyFlag(c, o)
+	emptyFlag(c, o)
+}
+
+func applyFlags(c *kingpin.CmdClause, o *options) {
+	c.Arg("plan", "A saved plan: do exactly that, or nothing where the world has moved.").StringVar(&o.provision.planFile)
+	onlyFlag(c, o)
+	approveFlag(c, o)
+	emptyFlag(c, o)
+}
+
+func destroyFlags(c *kingpin.CmdClause, o *options) {
+	onlyFlag(c, o)
+	approveFlag(c, o)
+}
+
+func ejectArguments(c *kingpin.CmdClause, o *options) {
+	c.Arg("dir", "Folder to write to.").Required().StringVar(&o.provision.ejectDir)
 }
 
 // run is scwatch: it returns the exit code.
@@ -114,8 +169,10 @@ func run(ctx context.Context, args []string, p process) int {
 	if err == nil {
 		return exitDone
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(p.stderr, "scwatch: %s\n", line)
+	if words := err.Error(); words != "" {
+		for line := range strings.SplitSeq(words, "\n") {
+			fmt.Fprintf(p.stderr, "scwatch: %s\n", line)
+		}
 	}
 	var exit *exitError
 	if errors.As(err, &exit) {

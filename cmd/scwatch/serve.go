@@ -92,11 +92,8 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 // left it out without a word would be believed to do it.
 func checkPromises(c *config.Config) error {
 	var errs []error
-	if c.RejectedCalls.Probe {
-		errs = append(errs, errors.New("rejected_calls.probe: this version of scwatch does not probe functions yet"))
-	}
 	if c.Provision.Watch {
-		errs = append(errs, errors.New("provision.watch: this version of scwatch does not compare provisioned objects yet"))
+		errs = append(errs, c.RequireTargets())
 	}
 	return errors.Join(errs...)
 }

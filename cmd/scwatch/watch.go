@@ -39,6 +39,7 @@ type watch struct {
 	pushes   *push.Metrics // nil until pushing is configured
 	registry prometheus.Registerer
 	reloaded reloadMetrics
+	drift    *prometheus.GaugeVec
 
 	failed chan error // pushing as configured is not to begin; at the start alone
 
@@ -56,25 +57,33 @@ func newWatch(env config.Environment, o options, fleet *collector.Fleet, shown *
 	w := &watch{
 		env: env, file: o.configFile, storagePath: o.storagePath, fleet: fleet, shown: shown, registry: reg, log: log,
 		failed:   make(chan error, 1),
-		requests: httpclient.NewMetrics(reg, "functions", "account", "iam", "cockpit"),
+		requests: httpclient.NewMetrics(reg, "functions", "account", "iam", "cockpit", apiMetrics, apiLogs, apiGrafana),
 		polls:    collector.NewPollMetrics(reg),
-		reloaded: reloadMetrics{
-			successful: prometheus.NewGauge(prometheus.GaugeOpts{
-				Name: "scwatch_config_last_reload_successful",
-				Help: "1 if the last attempt to load the configuration worked; 0 if the one before is still in use.",
-			}),
-			at: prometheus.NewGauge(prometheus.GaugeOpts{
-				Name: "scwatch_config_last_reload_success_timestamp_seconds",
-				Help: "When the configuration in use was loaded.",
-			}),
-		},
-		end: func() {},
+		reloaded: registerOwn(reg),
+		drift:    newDrift(reg),
+		end:      func() {},
 	}
-	reg.MustRegister(w.reloaded.successful, w.reloaded.at,
+	return w
+}
+
+// registerOwn registers what the daemon says of its own process, and returns
+// what a reload sets.
+func registerOwn(reg prometheus.Registerer) reloadMetrics {
+	m := reloadMetrics{
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "scwatch_config_last_reload_successful",
+			Help: "1 if the last attempt to load the configuration worked; 0 if the one before is still in use.",
+		}),
+		at: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "scwatch_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration in use was loaded.",
+		}),
+	}
+	reg.MustRegister(m.successful, m.at,
 		versioncollector.NewCollector("scwatch"),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return w
+	return m
 }
 
 // start begins to poll, and to push where that is configured. Its error has the
@@ -83,11 +92,12 @@ func newWatch(env config.Environment, o options, fleet *collector.Fleet, shown *
 func (w *watch) start(ctx context.Context, c *config.Config, credentials config.Credentials) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	api, err := w.api(c, credentials)
+	gate := httpclient.NewGate(c.Collect.Concurrency, float64(c.Collect.RateLimit))
+	api, err := w.api(credentials, gate)
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	poller := w.poller(c, credentials, api)
+	poller := w.poller(c, credentials, api, gate)
 	if err := preflight(ctx, poller); err != nil {
 		return &exitError{exitRefused, err}
 	}
@@ -119,6 +129,11 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 		defer close(done)
 		var running sync.WaitGroup
 		defer running.Wait()
+		if c.Provision.Watch {
+			running.Go(func() { w.compare(pollCtx, c, credentials) })
+		} else {
+			w.drift.Reset() // nobody knows any more
+		}
 		if c.Push.Enabled {
 			running.Go(func() {
 				err := w.pushing(pollCtx, c, receiver, api, credentials)
@@ -173,16 +188,13 @@ func preflight(ctx context.Context, poller *collector.Poller) error {
 	return poller.Preflight(ctx)
 }
 
-func (w *watch) api(c *config.Config, credentials config.Credentials) (*collector.API, error) {
+func (w *watch) api(credentials config.Credentials, gate *httpclient.Gate) (*collector.API, error) {
 	client, err := scw.NewClient(
 		scw.WithAPIURL(credentials.APIURL),
 		scw.WithAuth(credentials.AccessKey, credentials.SecretKey.Reveal()),
 		scw.WithUserAgent("scwatch/"+releaseVersion()),
 		scw.WithHTTPClient(httpclient.New(httpclient.Options{
-			Base:    httpclient.NewTransport(),
-			Gate:    httpclient.NewGate(c.Collect.Concurrency, float64(c.Collect.RateLimit)),
-			Metrics: w.requests,
-			API:     apiName,
+			Base: httpclient.NewTransport(), Gate: gate, Metrics: w.requests, API: apiName,
 		})),
 	)
 	if err != nil {
@@ -192,7 +204,7 @@ func (w *watch) api(c *config.Config, credentials config.Credentials) (*collecto
 	return collector.NewAPI(client), nil
 }
 
-func (w *watch) poller(c *config.Config, credentials config.Credentials, api *collector.API) *collector.Poller {
+func (w *watch) poller(c *config.Config, credentials config.Credentials, api *collector.API, gate *httpclient.Gate) *collector.Poller {
 	settings := collector.Settings{
 		Projects:     c.Scaleway.Projects,
 		Organization: credentials.OrganizationID,
@@ -206,7 +218,33 @@ func (w *watch) poller(c *config.Config, credentials config.Credentials, api *co
 	if c.Scaleway.AllProjects() {
 		settings.Projects = nil
 	}
-	return collector.NewPoller(settings, api, w.fleet, w.polls, w.log)
+	poller := collector.NewPoller(settings, api, w.fleet, w.polls, w.log)
+	poller.CountRejectedCalls(collector.NewCockpit(httpclient.New(httpclient.Options{
+		Base: httpclient.NewTransport(), Gate: gate, Metrics: w.requests, API: cockpitAPIName,
+	}), "scwatch/"+releaseVersion(), credentials.SecretKey, c.RejectedCalls.TokenFiles), c.RejectedCalls)
+	if c.RejectedCalls.Probe {
+		poller.Probe(collector.NewProber(credentials.APIURL, releaseVersion()))
+	}
+	return poller
+}
+
+// The names of what a project's Cockpit is made of, as scwatch_api_requests_total
+// has them.
+const (
+	apiMetrics = "cockpit_metrics"
+	apiLogs    = "cockpit_logs"
+	apiGrafana = "grafana"
+)
+
+// cockpitAPIName is the part of a Cockpit that a call goes to.
+func cockpitAPIName(req *http.Request) string {
+	switch {
+	case strings.Contains(req.URL.Path, "/prometheus/"):
+		return apiMetrics
+	case strings.Contains(req.URL.Path, "/loki/"):
+		return apiLogs
+	}
+	return apiGrafana
 }
 
 // apiName is the product in the path of a call: /functions/v1beta1/…

@@ -33,6 +33,7 @@ type Config struct {
 func (c *Config) validate(d *document, checks []string) {
 	c.Scaleway.validate(d)
 	c.Collect.validate(d)
+	c.RejectedCalls.validate(d)
 	validateExceptions(c.Exceptions, d, checks)
 	c.Push.validate(d)
 	c.Provision.validate(d)

@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 			PriceEURPerMillion: 0.15, OverBudget: OverBudgetRefuse,
 		},
 		Provision: Provision{
-			RunbookBase:  "https://github.com/scwatch/scwatch/blob/main/docs/runbooks/",
+			RunbookBase:  DefaultRunbookBase,
 			KnownMetrics: []string{},
 			Targets: []Target{{
 				Folder:     Folder{UID: "scwatch", Title: "Serverless security"},
@@ -184,7 +184,7 @@ func TestValues(t *testing.T) {
 scaleway: {projects: [11111111-1111-1111-1111-AAAAAAAAAAAA], regions: [pl-waw]}
 cockpit: {data_source: posture}
 collect: {interval: 90s, slow_interval: 1h30m, stale_after: 1d}
-rejected_calls: {delay: 0, metrics_query: "  sum by (code) (x)  "}
+rejected_calls: {delay: 0, metrics_query: "  sum by (code) (increase(x[$window]))  "}
 push: {spool_max_bytes: 1GiB, monthly_budget_eur: 20, external_labels: {cluster: a}, drop: ["scwatch_*"]}
 provision:
   targets:
@@ -203,7 +203,7 @@ provision:
 	want := map[string]any{
 		"id":       "11111111-1111-1111-1111-aaaaaaaaaaaa",
 		"interval": 90 * time.Second, "slow": 90 * time.Minute, "stale": 24 * time.Hour,
-		"delay": time.Duration(0), "query": "sum by (code) (x)",
+		"delay": time.Duration(0), "query": "sum by (code) (increase(x[$window]))",
 		"bytes": Bytes(1 << 30), "budget": 20.0, "labels": map[string]string{"cluster": "a"},
 		"home's data source":  "posture",
 		"another data source": "Scaleway Logs",

@@ -43,7 +43,7 @@ func (d decoder) structure(dst reflect.Value, n *yaml.Node, path string) {
 	for name, value := range d.entries(n, path) {
 		f, known := fields[name.Value]
 		if !known {
-			d.add(position{name.Line, name.Column}, key(path, keyText(name.Value)), "unknown key%s", suggestion(name.Value, names))
+			d.add(position{name.Line, name.Column}, key(path, keyText(name.Value)), "unknown key%s", Suggestion(name.Value, names))
 			continue
 		}
 		d.value(dst.FieldByIndex(f.Index), value, key(path, name.Value), f.Tag)

@@ -28,7 +28,7 @@ func validateExceptions(exceptions []Exception, d *document, checks []string) {
 		d.rejectRepeated(at+".checks", e.Checks)
 		for j, check := range e.Checks {
 			if !slices.Contains(checks, check) {
-				d.reject(element(at+".checks", j), "unknown check %.60q%s", check, suggestion(check, checks))
+				d.reject(element(at+".checks", j), "unknown check %.60q%s", check, Suggestion(check, checks))
 			}
 		}
 		if !d.sound(at) {

@@ -12,6 +12,9 @@ const (
 	DataSourceLogs    = "logs"
 )
 
+// DefaultRunbookBase is where the links of the built-in alerts lead to.
+const DefaultRunbookBase = "https://github.com/scwatch/scwatch/blob/main/docs/runbooks/"
+
 // Provision says what plan, apply and destroy manage.
 type Provision struct {
 	Watch        bool     `yaml:"watch" default:"false" doc:"\"serve\" compares at the slow interval and exports \"scwatch_drift\". Needs rights to read."`

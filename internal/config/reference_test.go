@@ -73,7 +73,7 @@ func reference(t *testing.T) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Configuration
 
-scwatch reads one YAML file, named by `+"`--config.file`"+`, or the YAML in the variable `+"`SCWATCH_CONFIG`"+`. Every key has a default: with credentials in the environment no file is needed. An unknown key, a key given twice or a value out of bounds is an error with its line, and all errors are shown at once. `+"`rejected_calls`"+` and `+"`provision`"+` are read and checked, and not acted upon yet: what would be relied upon, `+"`rejected_calls.probe` and `provision.watch`"+`, is refused.
+scwatch reads one YAML file, named by `+"`--config.file`"+`, or the YAML in the variable `+"`SCWATCH_CONFIG`"+`. Every key has a default: with credentials in the environment no file is needed. An unknown key, a key given twice or a value out of bounds is an error with its line, and all errors are shown at once. `+"`provision`"+` is read and checked, and not acted upon yet: what would be relied upon, `+"`provision.watch`"+`, is refused.
 
 Durations are written as in Prometheus (`+"`90s`, `1h30m`, `1d`"+`), sizes with binary units (`+"`256MiB`"+`), days as `+"`2027-03-31`"+`. Globs know `+"`*`, `?` and `[a-z]`"+`. A relative path starts at the folder of the file, with `+"`SCWATCH_CONFIG`"+` at the working directory. YAML aliases and merge keys are not supported.
 

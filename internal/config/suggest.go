@@ -1,8 +1,8 @@
 package config
 
-// suggestion is " (did you mean …?)" with the word of words that is nearest to
+// Suggestion is " (did you mean …?)" with the word of words that is nearest to
 // s, or "" where none is near.
-func suggestion(s string, words []string) string {
+func Suggestion(s string, words []string) string {
 	best, least := "", max(2, len(s)/3)+1
 	for _, word := range words {
 		if n := edits(s, word); n < least {

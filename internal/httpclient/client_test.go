@@ -19,7 +19,8 @@ import (
 type answer func(*http.Request) (*http.Response, error)
 
 func status(code int, header ...string) answer {
-	return func(*http.Request) (*http.Response, error) {
+	return func(req *http.Request) (*http.Response, error) {
+		io.Copy(io.Discard, req.Body)
 		h := http.Header{"X-Request-Id": {"request-1"}}
 		for i := 0; i < len(header); i += 2 {
 			h.Set(header[i], header[i+1])
@@ -37,6 +38,14 @@ func cutShort(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(body)}, nil
 }
 
+// echo takes a request with its whole body only.
+func echo(req *http.Request) (*http.Response, error) {
+	if body, _ := io.ReadAll(req.Body); string(body) != "group" {
+		return status(400)(req)
+	}
+	return status(200)(req)
+}
+
 func hang(req *http.Request) (*http.Response, error) {
 	<-req.Context().Done()
 	return nil, req.Context().Err()
@@ -50,6 +59,7 @@ func TestRetry(t *testing.T) {
 	httpDate := func(in time.Duration) string { return time.Now().Add(in).UTC().Format(http.TimeFormat) }
 	for name, test := range map[string]struct {
 		method   string
+		again    bool            // the request is repeatable
 		answers  func() []answer // the last one is repeated
 		status   int             // 0: an error is wanted
 		attempts int
@@ -101,6 +111,10 @@ func TestRetry(t *testing.T) {
 		"a POST is sent once": {
 			method: http.MethodPost, answers: func() []answer { return []answer{status(500)} }, status: 500, attempts: 1,
 		},
+		"a repeatable POST is sent again, body and all": {
+			method: http.MethodPost, again: true, answers: func() []answer { return []answer{status(503), echo} }, status: 200, attempts: 2,
+			atLeast: firstBackoff / 2, atMost: firstBackoff, retries: map[string]float64{reasonServer: 1},
+		},
 		"a redirect is not followed": {
 			answers: func() []answer { return []answer{status(302, "Location", "http://elsewhere.example/")} }, status: 302, attempts: 1,
 		},
@@ -126,7 +140,11 @@ func TestRetry(t *testing.T) {
 				if method == "" {
 					method = http.MethodGet
 				}
-				req, _ := http.NewRequestWithContext(Record(t.Context(), &ex), method, "http://api.example/functions", nil)
+				ctx := Record(t.Context(), &ex)
+				if test.again {
+					ctx = Repeatable(ctx)
+				}
+				req, _ := http.NewRequestWithContext(ctx, method, "http://api.example/functions", strings.NewReader("group"))
 				began := time.Now()
 				resp, err := client.Do(req)
 				took := time.Since(began)

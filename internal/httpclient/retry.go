@@ -1,6 +1,7 @@
 package httpclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,14 +33,30 @@ const (
 
 var retryReasons = []string{reasonRateLimited, reasonServer, reasonTimeout, reasonNetwork}
 
-// retry sends a request that only reads again after a 429, a 5xx or a broken
-// connection. Where the server says when to come back (Retry-After) it is
+type repeatableKey struct{}
+
+// Repeatable marks the requests of ctx as those that write and leave the same
+// behind when they are sent twice.
+func Repeatable(ctx context.Context) context.Context {
+	return context.WithValue(ctx, repeatableKey{}, true)
+}
+
+// retry sends a request that only reads, or is repeatable, again after a 429, a
+// 5xx or a broken connection. Where the server says when to come back (Retry-After) it is
 // obeyed; where that lies beyond the call's budget the answer is final.
 func (o Options) retry(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		ctx, ex := exchangeOf(req.Context())
 		for attempt := 1; ; attempt++ {
-			resp, err := next.RoundTrip(req.Clone(ctx))
+			again := req.Clone(ctx)
+			if req.GetBody != nil {
+				body, err := req.GetBody()
+				if err != nil {
+					return nil, fmt.Errorf("read the request's body: %w", err)
+				}
+				again.Body = body
+			}
+			resp, err := next.RoundTrip(again)
 			reason := retryReason(req, resp, err)
 			if reason == "" {
 				return resp, err
@@ -68,7 +85,7 @@ func (o Options) retry(next http.RoundTripper) http.RoundTripper {
 // retryReason returns why the outcome of an attempt is worth another one; empty
 // where it is not.
 func retryReason(req *http.Request, resp *http.Response, err error) string {
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead && req.Context().Value(repeatableKey{}) == nil {
 		return ""
 	}
 	if err != nil {

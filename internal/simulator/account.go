@@ -22,9 +22,30 @@ type Account struct {
 	// source's address, /api/v1/push and /prometheus/api/v1/query.
 	Storage http.Handler `json:"-"`
 
+	// Storages are behind single data sources, by ID, in the place of Storage.
+	Storages map[string]http.Handler `json:"-"`
+
+	// FixedAnswers puts a fixture behind Scaleway's own metrics where there is
+	// no storage: Bursts, as scwatch asks for them.
+	FixedAnswers bool
+	Bursts       []Burst
+
 	// HideListings answers listings with 404 while their objects are there, as
 	// a gateway with a wrong route would.
 	HideListings bool
+
+	// MimirAnswers has the metrics rulers answer as Mimir's source has it where
+	// Cortex, which was run, answers otherwise: an empty tenant is 200 {}, and
+	// to delete a group that is missing is 404.
+	MimirAnswers bool
+
+	// RulersLoseRules has the rulers store a group without its last rule, and
+	// answer that all went well.
+	RulersLoseRules bool
+
+	// PollInterval is how often rulers and alert managers look for what was
+	// stored: until then they go by what they had. Zero: at once.
+	PollInterval time.Duration
 
 	secretsSet int // how often a secret was set, the salt of the next hash
 }
@@ -36,8 +57,12 @@ type Key struct {
 }
 
 // Denial refuses a resource with 403: "function", "project", "api_key". Empty
-// fields stand for all.
-type Denial struct{ ProjectID, Region, Resource string }
+// fields stand for all. What a project's Cockpit serves is "cockpit", too: its
+// Grafana, which has no region, its data sources, its alert managers.
+type Denial struct {
+	ProjectID, Region, Resource string
+	WritesOnly                  bool
+}
 
 // Project is a project of the organization.
 type Project struct {
@@ -45,6 +70,10 @@ type Project struct {
 	Created               time.Time
 	Namespaces            []Namespace
 	DataSources           []DataSource
+	RuleGroups            []RuleGroup // of all data sources
+	AlertManagers         []AlertManager
+	CockpitTokens         []CockpitToken
+	Grafana               Grafana
 }
 
 // Namespace is a functions namespace.
@@ -102,6 +131,16 @@ type Domain struct{ ID, Hostname string }
 
 // Runtime is one that functions can have.
 type Runtime struct{ Name, Language, Version, Status string }
+
+// Project returns the project with that ID; nil where there is none.
+func (a *Account) Project(id string) *Project {
+	for p := range a.Projects {
+		if a.Projects[p].ID == id {
+			return &a.Projects[p]
+		}
+	}
+	return nil
+}
 
 // find returns the function and its namespace; nil where there is none.
 func (a *Account) find(functionID string) (*Namespace, *Function) {

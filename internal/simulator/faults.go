@@ -21,14 +21,18 @@ const (
 	CutShort                    // the body ends before its announced length
 	WrongShape                  // valid JSON of another shape
 	NoJSON                      // a login page, with 200
-	Denied                      // 403 permissions_denied
+	Denied                      // 403 as the product says it
 	Slow                        // the right answer, Fault.Delay for each of its bytes
+	NoPage                      // 404 page not found, as text, as from a wrong address
+	Redirected                  // 302 to another host
 )
 
 // Fault makes calls go wrong.
 type Fault struct {
 	Path       string // part of the path and query of the calls; empty: of all
 	Kind       Kind
+	Method     string    // of the calls; empty: any
+	After      int       // how many calls go well before
 	Times      int       // how many calls; 0: all
 	Until      time.Time // zero: for ever
 	RetryAfter string    // the header, seconds or a date
@@ -37,7 +41,8 @@ type Fault struct {
 
 type fault struct {
 	Fault
-	left int // calls; -1: all
+	spared int // calls that are still to go well
+	left   int // calls; -1: all
 }
 
 // Fault switches f on, and returns what switches it off. Of several that match
@@ -49,7 +54,7 @@ func (s *Server) Fault(f Fault) (off func()) {
 	if left == 0 {
 		left = -1
 	}
-	switched := &fault{f, left}
+	switched := &fault{f, f.After, left}
 	s.faults = append(s.faults, switched)
 	return func() {
 		s.mu.Lock()
@@ -61,7 +66,11 @@ func (s *Server) Fault(f Fault) (off func()) {
 // faultFor is called with the lock held.
 func (s *Server) faultFor(r *http.Request) *fault {
 	for _, f := range s.faults {
-		if f.left == 0 || !f.Until.IsZero() && !time.Now().Before(f.Until) || !strings.Contains(r.URL.RequestURI(), f.Path) {
+		if f.left == 0 || !f.Until.IsZero() && !time.Now().Before(f.Until) || !strings.Contains(r.URL.RequestURI(), f.Path) || f.Method != "" && f.Method != r.Method {
+			continue
+		}
+		if f.spared > 0 {
+			f.spared--
 			continue
 		}
 		if f.left > 0 {
@@ -90,9 +99,23 @@ func (s *Server) disrupt(w http.ResponseWriter, r *http.Request, f *fault) bool 
 	case Unavailable:
 		answer(http.StatusServiceUnavailable, "text/html", "<html><body><h1>503 Service Unavailable</h1></body></html>")
 	case Denied:
-		answer(http.StatusForbidden, "application/json", `{"details":[{"action":"read","resource":"function"}],"message":"insufficient permissions","type":"permissions_denied"}`)
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, grafanaPath):
+			writeJSON(w, http.StatusForbidden, accessDenied(r.Method))
+		case strings.HasPrefix(path, dataSourcesPath), strings.HasPrefix(path, alertManagersPath):
+			http.Error(w, "Forbidden", http.StatusForbidden)
+		case strings.HasPrefix(path, "/cockpit/"):
+			writeJSON(w, http.StatusForbidden, denied("cockpit", r.Method).body)
+		default:
+			writeJSON(w, http.StatusForbidden, denied("function", r.Method).body)
+		}
 	case NoJSON:
 		answer(http.StatusOK, "text/html", "<html><body><form>Log in</form></body></html>")
+	case NoPage:
+		answer(http.StatusNotFound, "text/plain; charset=utf-8", "404 page not found\n")
+	case Redirected:
+		w.Header().Set("Location", "http://login.example/")
+		answer(http.StatusFound, "text/html", "<html><body>Found</body></html>")
 	case WrongShape:
 		answer(http.StatusOK, "application/json", `[{"total_count":"many"}]`)
 	case Hang:

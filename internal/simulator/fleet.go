@@ -22,6 +22,7 @@ func DemoAccount(now time.Time) *Account {
 	a := &Account{
 		OrganizationID: DemoOrganization,
 		Keys:           []Key{{AccessKey: DemoAccessKey, SecretKey: DemoSecretKey, Description: "scwatch", Expires: now.Add(25 * day)}},
+		PollInterval:   time.Minute,
 		Runtimes: []Runtime{
 			{"go126", "Go", "1.26", "available"},
 			{"python314", "Python", "3.14", "available"},
@@ -41,6 +42,24 @@ func DemoAccount(now time.Time) *Account {
 		{"dddddddd-0000-4000-8000-000000000002", "Scaleway Metrics", "fr-par", "metrics", "scaleway"},
 		{"dddddddd-0000-4000-8000-000000000003", "Scaleway Logs", "fr-par", "logs", "scaleway"},
 	}
+	for i, p := range []*Project{payments, marketing} {
+		for j, region := range regions {
+			id := func(kind int) string { return fmt.Sprintf("dddddddd-0000-4000-8000-0000000%d%d00%d", i+1, j, kind) }
+			p.DataSources = append(p.DataSources,
+				DataSource{id(2), "Scaleway Metrics", region, "metrics", "scaleway"},
+				DataSource{id(3), "Scaleway Logs", region, "logs", "scaleway"})
+		}
+	}
+	for _, p := range []*Project{platform, marketing} {
+		p.Grafana.AddScalewayDashboard("scw-serverless-functions-overview", "Serverless Functions Overview", map[string]any{
+			"tags": []any{"scaleway"}, "panels": []any{},
+		}, p.Created)
+	}
+
+	payments.ShowDashboard(ScalewayFunctionsDashboard, FunctionsDashboard(
+		`sum by (code) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`, "reqps",
+		`sum by (resource_name) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`), payments.Created)
+	a.FixedAnswers = true
 
 	ops := b.namespace(platform, "ops", "fr-par", nil)
 	ops.add("audit-trail", "team=platform")

@@ -42,8 +42,8 @@ func (s *Server) functions(req request) (any, *failure) {
 	if len(req.path) == 4 {
 		for _, i := range items {
 			if i.body["id"] == req.path[3] {
-				if s.denied(i.projectID, region, "function") {
-					return nil, denied("function")
+				if s.denied(i.projectID, region, "function", req.method) {
+					return nil, denied("function", req.method)
 				}
 				return i.body, nil
 			}
@@ -73,7 +73,7 @@ func (s *Server) mayList(req request, region string, read collection) *failure {
 	}
 	project := req.query.Get("project_id")
 	if project != "" && !slices.ContainsFunc(s.account.Projects, func(p Project) bool { return p.ID == project }) {
-		return denied("function")
+		return denied("function", req.method)
 	}
 	for _, p := range s.account.Projects {
 		for _, ns := range p.Namespaces {
@@ -87,8 +87,8 @@ func (s *Server) mayList(req request, region string, read collection) *failure {
 			}
 		}
 	}
-	if s.denied(project, region, "function") {
-		return denied("function")
+	if s.denied(project, region, "function", req.method) {
+		return denied("function", req.method)
 	}
 	// A parent that is gone answers as it does when it is read itself.
 	if id := req.query.Get("namespace_id"); id != "" && project == "" {
@@ -219,7 +219,7 @@ func functionBody(ns *Namespace, f *Function) object {
 		"min_scale": f.MinScale, "max_scale": f.MaxScale, "memory_limit": f.MemoryMB, "cpu_limit": f.MilliCPU,
 		"timeout": fmt.Sprintf("%gs", f.Timeout.Seconds()), "handler": "handler.handle",
 		"runtime": f.Runtime, "privacy": f.Privacy, "http_option": f.HTTPOption, "sandbox": f.Sandbox,
-		"domain_name":        fmt.Sprintf("%s-%s.functions.fnc.%s.scw.cloud", slug(ns), f.Name, ns.Region),
+		"domain_name":        domainName(ns, f),
 		"private_network_id": nil, "tags": tags(f.Tags),
 		"created_at": timestamp(f.Created), "updated_at": timestamp(f.Updated), "ready_at": nil,
 	}
@@ -233,6 +233,11 @@ func functionBody(ns *Namespace, f *Function) object {
 		body["ready_at"] = timestamp(f.Updated)
 	}
 	return body
+}
+
+// domainName is the host of a function's URL.
+func domainName(ns *Namespace, f *Function) string {
+	return fmt.Sprintf("%s-%s.functions.fnc.%s.scw.cloud", slug(ns), f.Name, ns.Region)
 }
 
 // slug is the first part of a namespace's host names.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -160,7 +161,7 @@ func TestDeniedIsAsRecorded(t *testing.T) {
 		if e.Status != 403 {
 			continue
 		}
-		body, _ := json.Marshal(denied("cockpit").body)
+		body, _ := json.Marshal(denied("cockpit", http.MethodGet).body)
 		want, _ := json.Marshal(e.Response)
 		if string(body) != string(want) {
 			t.Errorf("%s, recorded %s", body, want)

@@ -18,6 +18,9 @@ var scenario = []step{
 		f := a.Lookup("shop", "checkout")
 		f.Privacy, f.Updated = "public", now
 	}},
+	{90 * time.Second, "somebody calls shop/refunds (payments, fr-par) without a token, five times a second for two minutes", func(a *Account, now time.Time) {
+		a.Knock("shop", "refunds", 5, now, 2*time.Minute)
+	}},
 	{2 * time.Minute, "a deployment of ops/audit-trail (platform, fr-par) fails", func(a *Account, now time.Time) {
 		f := a.Lookup("ops", "audit-trail")
 		f.Status, f.ErrorMessage, f.Updated = "error", "internal error", now

@@ -5,6 +5,7 @@ package simulator
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,13 +23,16 @@ type Server struct {
 	account  *Account
 	faults   []*fault
 	requests map[string]int
+	called   map[string]int  // by the function's ID
+	open     map[string]bool // functions that let everybody in
 	served   int
 	closing  chan struct{}
+	rulers   map[string]polled // by data source
 }
 
 // New returns a server of account, which from then on is changed by Update.
 func New(account *Account) *Server {
-	return &Server{account: account, requests: map[string]int{}, closing: make(chan struct{})}
+	return &Server{account: account, requests: map[string]int{}, called: map[string]int{}, open: map[string]bool{}, closing: make(chan struct{}), rulers: map[string]polled{}}
 }
 
 // Update changes the account.
@@ -38,8 +42,9 @@ func (s *Server) Update(change func(*Account)) {
 	change(s.account)
 }
 
-// Requests returns how many requests came in by the last word of their path
-// that is no ID: "namespaces", "functions", …
+// Requests returns how many requests came in by the word of their path that
+// says what they are about: "namespaces", "functions", …; those that write are
+// counted with their method, "POST rules".
 func (s *Server) Requests() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,6 +53,22 @@ func (s *Server) Requests() map[string]int {
 		counts[name] = n
 	}
 	return counts
+}
+
+// count counts a call of Cockpit's, with the lock held.
+func (s *Server) count(r *http.Request) {
+	name := "others"
+	for _, word := range strings.Split(r.URL.Path, "/") {
+		switch word {
+		case "data-sources", "sync-data-sources", "alert-manager", "contact-points", "trigger-test-alert", "tokens", "enable", "disable", "count",
+			"folders", "dashboards", "search", "datasources", "org", "health", "rule-groups", "alert-rules", "rules", "alerts", "status", "silences":
+			name = word
+		}
+	}
+	if r.Method != http.MethodGet {
+		name = r.Method + " " + name
+	}
+	s.requests[name]++
 }
 
 // failure is an error answer of the API's.
@@ -60,9 +81,13 @@ func notFound(what string) *failure {
 	return &failure{http.StatusNotFound, map[string]string{"message": what + " was not found"}}
 }
 
-func denied(resource string) *failure {
+func denied(resource, method string) *failure {
+	action := "read"
+	if method != http.MethodGet {
+		action = "write"
+	}
 	return &failure{http.StatusForbidden, object{
-		"details": []object{{"action": "read", "resource": resource}},
+		"details": []object{{"action": action, "resource": resource}},
 		"message": "insufficient permissions", "type": "permissions_denied",
 	}}
 }
@@ -74,13 +99,19 @@ func invalid(argument, reason, help string) *failure {
 	}}
 }
 
+func noRoute() *failure {
+	return &failure{http.StatusNotFound, object{"message": "resource is not found", "type": "not_found"}}
+}
+
 type object = map[string]any
 
 // request is one call, as the products see it.
 type request struct {
-	base  string   // of the server's own URLs
-	path  []string // below the product's version
-	query url.Values
+	method string
+	base   string   // of the server's own URLs
+	path   []string // below the product's version
+	query  url.Values
+	body   []byte
 }
 
 // ServeHTTP answers one call.
@@ -97,20 +128,67 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if fault != nil && s.disrupt(w, r, fault) {
 		return
 	}
-	if fault == nil && strings.HasPrefix(r.URL.Path, dataSourcesPath) {
-		s.dataSource(w, r)
+	if fault == nil && s.gateway(w, r) {
 		return
 	}
-	status, body := s.answer(r)
+	product := s.api
+	for path, at := range map[string]http.HandlerFunc{
+		dataSourcesPath: s.dataSource, grafanaPath: s.grafana, alertManagersPath: s.alertManager,
+	} {
+		if strings.HasPrefix(r.URL.Path, path) {
+			product = at
+		}
+	}
+	if fault == nil {
+		product(w, r)
+		return
+	}
+	whole := &answer{header: w.Header(), status: http.StatusOK}
+	product(whole, r)
+	s.spoil(w, r, fault, whole.status, whole.body)
+}
+
+// answer is one that was not sent yet.
+type answer struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) { a.status = status }
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.body = append(a.body, b...)
+	return len(b), nil
+}
+
+// api answers the calls of Scaleway's own API.
+func (s *Server) api(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler) // the client is gone
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answered, failed := s.route(r, body)
+	switch {
+	case failed != nil:
+		writeJSON(w, failed.status, failed.body)
+	case answered == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		writeJSON(w, http.StatusOK, answered)
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		panic(err) // of our own types
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if fault != nil {
-		s.spoil(w, r, fault, status, encoded)
-		return
-	}
 	w.WriteHeader(status)
 	w.Write(encoded)
 }
@@ -131,27 +209,17 @@ func (s *Server) wait(r *http.Request, d time.Duration) bool {
 	return false
 }
 
-func (s *Server) answer(r *http.Request) (int, any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	body, failed := s.route(r)
-	if failed != nil {
-		return failed.status, failed.body
-	}
-	return http.StatusOK, body
-}
-
-func (s *Server) route(r *http.Request) (any, *failure) {
+func (s *Server) route(r *http.Request, body []byte) (any, *failure) {
 	path := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	if len(path) < 3 || r.Method != http.MethodGet {
-		return nil, &failure{http.StatusNotFound, object{"message": "resource is not found", "type": "not_found"}}
+	if len(path) < 3 || r.Method != http.MethodGet && path[0] != "cockpit" {
+		return nil, noRoute()
 	}
 	if !s.authenticated(r.Header.Get("X-Auth-Token")) {
 		return nil, &failure{http.StatusUnauthorized, object{
 			"message": "authentication is denied", "method": "api_key", "reason": "not_found", "type": "denied_authentication",
 		}}
 	}
-	req := request{base: "http://" + r.Host, path: path[2:], query: r.URL.Query()}
+	req := request{method: r.Method, base: "http://" + r.Host, path: path[2:], query: r.URL.Query(), body: body}
 	switch path[0] + "/" + path[1] {
 	case "functions/v1beta1":
 		if len(req.path) >= 3 {
@@ -165,23 +233,29 @@ func (s *Server) route(r *http.Request) (any, *failure) {
 		s.requests[req.path[0]]++
 		return s.apiKeys(req)
 	case "cockpit/v1":
+		s.count(r)
 		return s.cockpit(req)
 	}
-	return nil, &failure{http.StatusNotFound, object{"message": "resource is not found", "type": "not_found"}}
+	return nil, noRoute()
 }
 
-func (s *Server) authenticated(token string) bool {
+func (s *Server) authenticated(secret string) bool {
+	_, known := s.key(secret)
+	return known
+}
+
+func (s *Server) key(secret string) (Key, bool) {
 	for _, key := range s.account.Keys {
-		if key.SecretKey == token {
-			return true
+		if key.SecretKey == secret {
+			return key, true
 		}
 	}
-	return false
+	return Key{}, false
 }
 
-func (s *Server) denied(projectID, region, resource string) bool {
+func (s *Server) denied(projectID, region, resource, method string) bool {
 	for _, d := range s.account.Denied {
-		if (d.ProjectID == "" || d.ProjectID == projectID) && (d.Region == "" || d.Region == region) && (d.Resource == "" || d.Resource == resource) {
+		if (d.ProjectID == "" || d.ProjectID == projectID) && (d.Region == "" || d.Region == region) && (d.Resource == "" || d.Resource == resource) && (!d.WritesOnly || method != http.MethodGet) {
 			return true
 		}
 	}
@@ -216,8 +290,8 @@ func paged(key string, items []object, query url.Values) (any, *failure) {
 }
 
 func (s *Server) projects(req request) (any, *failure) {
-	if s.denied("", "", "project") {
-		return nil, denied("project")
+	if s.denied("", "", "project", req.method) {
+		return nil, denied("project", req.method)
 	}
 	var all []object
 	for _, p := range s.account.Projects {
@@ -230,7 +304,7 @@ func (s *Server) projects(req request) (any, *failure) {
 	case req.path[0] != "projects":
 	case len(req.path) == 1:
 		if req.query.Get("organization_id") != s.account.OrganizationID {
-			return nil, denied("project")
+			return nil, denied("project", req.method)
 		}
 		return paged("projects", all, req.query)
 	case len(req.path) == 2:
@@ -247,8 +321,8 @@ func (s *Server) projects(req request) (any, *failure) {
 }
 
 func (s *Server) apiKeys(req request) (any, *failure) {
-	if s.denied("", "", "api_key") {
-		return nil, denied("api_key")
+	if s.denied("", "", "api_key", req.method) {
+		return nil, denied("api_key", req.method)
 	}
 	for _, key := range s.account.Keys {
 		if len(req.path) == 2 && req.path[0] == "api-keys" && req.path[1] == key.AccessKey {

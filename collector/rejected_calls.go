@@ -1,0 +1,285 @@
+package collector
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/scwatch/scwatch/internal/config"
+)
+
+// RejectedCalls is what was counted in one project and region.
+type RejectedCalls struct {
+	Unit
+	Source string        // metrics, logs or none; "" while it is looked for
+	Counts counts        // by the function's ID and the code
+	Lost   time.Duration // what could not be caught up with
+}
+
+// rejectedCalls counts them, place by place.
+type rejectedCalls struct {
+	cockpit  *Cockpit
+	api      *API
+	config   rejectedConfig
+	fleet    *Fleet
+	interval time.Duration // of the polls
+	again    time.Duration // after which the source is looked for again
+	log      *slog.Logger
+}
+
+// CountRejectedCalls makes the poller count them, unless c switches it off. It
+// is called before Run.
+func (p *Poller) CountRejectedCalls(cockpit *Cockpit, c config.RejectedCalls) {
+	if c.Source == config.SourceOff {
+		return
+	}
+	p.rejected = &rejectedCalls{cockpit, p.api, rejectedConfig{c}, p.fleet, p.settings.Interval, p.settings.SlowInterval, p.log}
+}
+
+type rejectedConfig struct{ config.RejectedCalls }
+
+// wants tells whether a method, which may be one of the last process, is one
+// that this configuration could find.
+func (c rejectedConfig) wants(m *method) bool {
+	switch {
+	case c.Source != config.SourceAuto && c.Source != m.Source:
+		return false
+	case c.Source != config.SourceLogs && c.MetricsQuery != "":
+		return m.Query == c.MetricsQuery
+	case c.Source != config.SourceMetrics && c.LogsQuery != "":
+		return m.Query == c.LogsQuery
+	}
+	return m.Shape != shapeCount || m.Query == builtinLogsQuery
+}
+
+// defaultSpacing is how far apart samples are taken to lie as long as none are
+// seen: the widest that Scaleway documents.
+const defaultSpacing = 5 * time.Minute
+
+func (r *rejectedCalls) at(unit Unit) *rejectedPlace {
+	return &rejectedPlace{rejectedCalls: r, unit: unit, tally: r.fleet.ledger.of(unit.ProjectID, unit.Region), answers: map[string]any{}}
+}
+
+// rejectedPlace is one project and region. What it has to remember is in its
+// tally, which no other poll but its own counts into.
+type rejectedPlace struct {
+	*rejectedCalls
+	unit  Unit
+	tally *tally
+
+	pace    pace
+	looked  time.Time      // when the source was last looked for to an end
+	answers map[string]any // of a discovery that goes on
+	told    string         // of the source
+}
+
+// poll counts the next window. functions is nil where it is not known which
+// there are.
+func (p *rejectedPlace) poll(ctx context.Context, functions []Function, now time.Time) (Items, error) {
+	if functions != nil && len(functions) == 0 {
+		p.settle(nil, functions, now)
+		return p.items(sourceOfNone), nil
+	}
+	asked := &calls{left: callsAPoll, answers: p.answers}
+	err := p.look(ctx, asked, functions, now)
+	if err == nil && p.tally.Method != nil {
+		err = p.count(ctx, asked, functions, now)
+		if statusOf(err) == http.StatusNotFound {
+			p.looked = time.Time{} // the data source may be gone: the next poll looks
+		}
+	}
+	switch {
+	case errors.Is(err, errLater):
+		if p.tally.Method == nil {
+			return p.items(""), nil
+		}
+	case err != nil:
+		return Items{}, err
+	case p.tally.Method == nil:
+		return p.items(sourceOfNone), nil
+	}
+	return p.items(p.tally.Method.Source), nil
+}
+
+func (p *rejectedPlace) items(source string) Items {
+	return Items{Rejected: &RejectedCalls{Unit: p.unit, Source: source, Counts: p.tally.whole(), Lost: p.tally.Lost}}
+}
+
+// look looks for the source, where it is time to. One that is in use stays
+// until another is found, or there certainly is none: a source that has been
+// silent for long is no other.
+func (p *rejectedPlace) look(ctx context.Context, asked *calls, functions []Function, now time.Time) error {
+	if p.tally.Method != nil && !p.config.wants(p.tally.Method) {
+		p.settle(nil, functions, now)
+		p.looked = time.Time{}
+	}
+	if since := now.Sub(p.looked); !p.looked.IsZero() && since >= 0 && since < p.again {
+		return nil
+	}
+	d := discovery{cockpit: p.cockpit, api: p.api, config: p.config.RejectedCalls, unit: p.unit, calls: asked, now: now}
+	found, err := d.method(ctx)
+	inUse := p.tally.Method
+	switch {
+	case errors.Is(err, errLater) && inUse != nil:
+		return nil // counting goes on meanwhile
+	case err != nil:
+		return err
+	}
+	p.looked = now
+	clear(p.answers)
+	if d.uncertain != nil {
+		p.log.Warn("the dashboards of Scaleway, which may tell a better source of rejected calls, cannot be read", append(p.unit.attrs(), "err", d.uncertain)...)
+	}
+	if inUse != nil && d.there(inUse) && (found == nil || d.uncertain != nil) {
+		return nil
+	}
+	p.settle(found, functions, now)
+	return nil
+}
+
+// settle makes m what is counted by, and says so where that is news.
+func (p *rejectedPlace) settle(m *method, functions []Function, now time.Time) {
+	if !p.tally.Method.same(m) || m == nil && len(p.tally.Totals) > 0 {
+		p.fleet.tally(p.unit, func(t *tally) {
+			if functions != nil {
+				t.listed(functions)
+			}
+			t.use(m)
+		})
+		p.pace = pace{}
+	}
+	source, attrs := sourceOfNone, p.unit.attrs()
+	if m != nil {
+		source = m.Source
+		attrs = append(attrs, "source", source, "found_by", m.FoundBy, "shape", m.Shape, "query", m.Query)
+	} else {
+		attrs = append(attrs, "source", source)
+	}
+	if told := fmt.Sprint(attrs...); told != p.told {
+		p.told = told
+		p.log.Info("the source of rejected calls", attrs...)
+	}
+}
+
+// count counts the next window, where one is due.
+func (p *rejectedPlace) count(ctx context.Context, asked *calls, functions []Function, now time.Time) error {
+	m, newest := p.tally.Method, latest(now, p.config.Delay)
+	if err := p.measure(ctx, asked, newest); err != nil {
+		return err
+	}
+	if from, lost := skip(p.tally.Counted, newest); p.tally.Counted.IsZero() {
+		p.fleet.tally(p.unit, func(t *tally) { t.Counted = newest })
+	} else if !from.Equal(p.tally.Counted) {
+		p.log.Warn("rejected calls cannot be counted without a gap", append(p.unit.attrs(), "counted_up_to", p.tally.Counted, "goes_on_at", from, "lost", lost)...)
+		p.fleet.tally(p.unit, func(t *tally) { t.leap(from, lost) })
+	}
+	from := p.tally.Counted
+	end, due := p.pace.window(from, newest, p.least(), p.interval, now)
+	if !due {
+		if p.missesFunctions(functions) {
+			p.fleet.tally(p.unit, func(t *tally) { t.add(nil, nil, functions, from) })
+		}
+		return nil
+	}
+	if asked.left == 0 {
+		return errLater
+	}
+	asked.left--
+	found, taken, err := p.ask(ctx, m, from, end)
+	if err != nil {
+		return err
+	}
+	p.pace.counted(end.Sub(from))
+	p.fleet.tally(p.unit, func(t *tally) { t.add(found, taken, functions, end) })
+	return nil
+}
+
+// ask asks for the window from one time to another, and counts what comes.
+func (p *rejectedPlace) ask(ctx context.Context, m *method, from, end time.Time) (found counts, taken map[string]reading, err error) {
+	wanted, window := "vector", end.Sub(from)
+	if m.Shape != shapeCount {
+		wanted, window = "matrix", window+p.overlap()
+	}
+	all, err := p.cockpit.query(ctx, p.unit, m.Source, m.Address, m.over(window), wanted, end)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.Shape == shapeCount {
+		found, err = countAnswers(all)
+	} else {
+		found, taken, err = m.countSamples(all, p.tally.Series, from, end, p.spacing())
+		if spacing, seen := spacingOf(all); seen && err == nil {
+			p.fleet.tally(p.unit, func(t *tally) { t.Spacing = spacing })
+		}
+	}
+	if err != nil {
+		err = &APIError{Attempted: "count rejected calls in " + p.unit.Region + " of project " + p.unit.ProjectID, Reason: err.Error(), Advice: "the query is " + m.Query}
+	}
+	return found, taken, err
+}
+
+// measure sees how far apart samples lie, once for a source. Few functions have
+// calls refused at any time, so all statuses are asked for.
+func (p *rejectedPlace) measure(ctx context.Context, asked *calls, at time.Time) error {
+	m := p.tally.Method
+	if p.tally.Spacing != 0 || m.Source != sourceOfMetrics {
+		return nil
+	}
+	selector := measured(m)
+	if selector == "" {
+		return nil
+	}
+	all, err := once(asked, "spacing", func() ([]series, error) {
+		return p.cockpit.query(ctx, p.unit, m.Source, m.Address, fmt.Sprintf("%s[%ds]", selector, int64(overlapOf(defaultSpacing).Seconds())), "matrix", at)
+	})
+	if err != nil {
+		return err
+	}
+	delete(p.answers, "spacing")
+	if spacing, seen := spacingOf(all); seen {
+		p.fleet.tally(p.unit, func(t *tally) { t.Spacing = spacing })
+	}
+	return nil
+}
+
+func (p *rejectedPlace) spacing() time.Duration { return cmp.Or(p.tally.Spacing, defaultSpacing) }
+
+// least is the shortest window: the samples of a shorter one tell nothing. Each
+// line of a log tells of its own.
+func (p *rejectedPlace) least() time.Duration {
+	if p.tally.Method.Source == sourceOfLogs {
+		return 0
+	}
+	return 2 * p.spacing()
+}
+
+// firstOverlap is how far the first query of a source reaches back: a series
+// that is silent for a while must not seem new when it comes back.
+const firstOverlap = time.Hour
+
+// overlap is how far a query reaches back behind its window: to the last sample
+// before it, and to samples that came late.
+func (p *rejectedPlace) overlap() time.Duration {
+	if p.tally.Series == nil {
+		return firstOverlap
+	}
+	return overlapOf(p.spacing())
+}
+
+func overlapOf(spacing time.Duration) time.Duration { return max(2*time.Minute, 4*spacing) }
+
+// missesFunctions tells whether a function has no count yet, or one that is no
+// more still has.
+func (p *rejectedPlace) missesFunctions(functions []Function) bool {
+	total := p.tally.Totals[p.tally.Method.Source]
+	for _, f := range functions {
+		if total[f.ID] == nil {
+			return true
+		}
+	}
+	return functions != nil && len(total) != len(functions)
+}

@@ -1,0 +1,101 @@
+package simulator
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ScalewayFunctionsDashboard is the uid of Scaleway's own dashboard of
+// functions.
+const ScalewayFunctionsDashboard = "scw-serverless-functions-overview"
+
+// FunctionsDashboard is a dashboard in the manner of Scaleway's own, whose
+// status code panel asks expr and whose request panel asks rate.
+func FunctionsDashboard(expr, unit, rate string) json.RawMessage {
+	target := func(expr, legend string) []object {
+		return []object{{"expr": expr, "legendFormat": legend, "refId": "A"}}
+	}
+	encoded, err := json.Marshal(object{
+		"uid": ScalewayFunctionsDashboard, "title": "Serverless Functions Overview", "tags": []string{"scaleway", "serverless-functions"},
+		"panels": []object{
+			{"title": "Status", "type": "stat", "targets": target(`sum by (status) (serverless_function_status{resource_id=~"$resource_id"})`, "{{status}}")},
+			{"title": "Traffic", "type": "row", "panels": []object{
+				{"title": "Requests per second", "type": "timeseries", "fieldConfig": object{"defaults": object{"unit": "reqps"}}, "targets": target(rate, "{{resource_name}}")},
+				{"title": "Responses status code", "type": "timeseries", "fieldConfig": object{"defaults": object{"unit": unit}}, "targets": target(expr, "{{code}}")},
+			}},
+		},
+	})
+	if err != nil {
+		panic(err) // of our own types
+	}
+	return encoded
+}
+
+// ShowDashboard puts a dashboard of Scaleway's own into the project's Grafana,
+// which has been opened once.
+func (p *Project) ShowDashboard(uid string, encoded json.RawMessage, now time.Time) {
+	var model map[string]any
+	if err := json.Unmarshal(encoded, &model); err != nil {
+		panic(err) // of our own types
+	}
+	p.Grafana.Provisioned = true
+	p.Grafana.AddScalewayDashboard(uid, model["title"].(string), model, now)
+}
+
+// gateway answers a call to a function's own host as the platform's does: a
+// private function without a good token is not started.
+func (s *Server) gateway(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.Contains(r.Host, ".functions.fnc.") { // no lock for all others
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.account.Projects {
+		for n := range p.Namespaces {
+			ns := &p.Namespaces[n]
+			for f := range ns.Functions {
+				if fn := &ns.Functions[f]; domainName(ns, fn) == r.Host {
+					s.called[fn.ID]++
+					answerCall(w, fn, s.open[fn.ID] || s.authenticated(r.Header.Get("X-Auth-Token")))
+					return true
+				}
+			}
+		}
+	}
+	http.Error(w, "no function is there", http.StatusNotFound)
+	return true
+}
+
+func answerCall(w http.ResponseWriter, f *Function, token bool) {
+	switch {
+	case f.Privacy == "private" && !token:
+		http.Error(w, "Forbidden", http.StatusForbidden)
+	case f.Status != "ready":
+		http.Error(w, "the function is not ready", http.StatusServiceUnavailable)
+	default:
+		w.Write([]byte("hello\n"))
+	}
+}
+
+// Open makes the gateway let everybody call a function, whatever its setting,
+// and returns what ends that.
+func (s *Server) Open(namespace, name string) (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.account.Lookup(namespace, name).ID
+	s.open[id] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.open, id)
+	}
+}
+
+// Called returns how often a function's host was called.
+func (s *Server) Called(functionID string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.called[functionID]
+}
