@@ -246,7 +246,7 @@ func BenchmarkDetection(b *testing.B) {
 }
 
 // What one evaluation of all rules over 1,000 functions costs Prometheus: every
-// tenth is public, and all refuse calls. With a second for each minute, so that
+// tenth is public, and every tenth refuses calls. With a second for each minute, so that
 // the ranges up to two hours are full, and samples two of them apart, as pushed.
 func BenchmarkRules(b *testing.B) {
 	sim := simulator.New(simulator.LargeAccount(1000, 100, 3, time.Now()))
@@ -266,9 +266,15 @@ func BenchmarkRules(b *testing.B) {
 	fleet := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, page, _ := strings.Cut(fetch(http.MethodGet, "http://"+metrics+"/metrics"), "\n")
 		io.WriteString(w, page)
-		for _, labels := range info.FindAllString(page, -1) {
+		for i, labels := range info.FindAllString(page, -1) {
 			labels = strings.TrimSuffix(strings.TrimPrefix(labels, "scaleway_function_info{"), ",")
-			fmt.Fprintf(w, "scaleway_function_rejected_calls_total{%s,code=\"403\",source=\"metrics\"} %.0f\n", labels, time.Since(began).Seconds())
+			refused := 0.0
+			if i%10 == 0 {
+				refused = time.Since(began).Seconds()
+			}
+			for _, code := range []string{"401", "403"} {
+				fmt.Fprintf(w, "scaleway_function_rejected_calls_total{%s,code=%q,source=\"metrics\"} %.0f\n", labels, code, refused)
+			}
 		}
 	}))
 	defer fleet.Close()
