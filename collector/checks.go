@@ -2,6 +2,7 @@ package collector
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,6 +38,9 @@ type Check struct {
 
 	// detect returns what was found at f, as a sentence without an end.
 	detect func(f *Function, now time.Time) (what string, found bool)
+	// subjects names the things that a finding stands for where it can stand for
+	// several, in order; nil: for the function alone.
+	subjects func(f *Function, now time.Time) []string
 }
 
 // Remedy is how to mend it, by each way that users configure functions.
@@ -55,7 +59,8 @@ var Checks = []*Check{
 			CLI:       "scw function function update FUNCTION_ID secret-environment-variables.0.key=NAME secret-environment-variables.0.value=NEW_VALUE region=REGION",
 			Terraform: "Move the entry from environment_variables to secret_environment_variables of the scaleway_function, with a new value.",
 		},
-		detect: func(f *Function, _ time.Time) (string, bool) { return suspects(f.Variables[scopeFunction]) },
+		detect:   func(f *Function, _ time.Time) (string, bool) { return suspects(f.Variables[scopeFunction]) },
+		subjects: func(f *Function, _ time.Time) []string { return suspectNames(f.Variables[scopeFunction]) },
 	},
 	{
 		ID: "namespace_plaintext_secret", Severity: Critical,
@@ -66,7 +71,8 @@ var Checks = []*Check{
 			CLI:       "scw function namespace update NAMESPACE_ID secret-environment-variables.0.key=NAME secret-environment-variables.0.value=NEW_VALUE region=REGION",
 			Terraform: "Move the entry from environment_variables to secret_environment_variables of the scaleway_function_namespace, with a new value.",
 		},
-		detect: func(f *Function, _ time.Time) (string, bool) { return suspects(f.Variables[scopeNamespace]) },
+		detect:   func(f *Function, _ time.Time) (string, bool) { return suspects(f.Variables[scopeNamespace]) },
+		subjects: func(f *Function, _ time.Time) []string { return suspectNames(f.Variables[scopeNamespace]) },
 	},
 	{
 		ID: "function_probe_accepted", Severity: Critical,
@@ -160,9 +166,8 @@ var Checks = []*Check{
 			CLI:       "scw function token delete TOKEN_ID region=REGION",
 			Terraform: "Replace the scaleway_function_token by a scaleway_iam_api_key with expires_at.",
 		},
-		detect: func(f *Function, _ time.Time) (string, bool) {
-			return tokensWhere(f, "that never expire", func(t Token) bool { return t.Expires.IsZero() })
-		},
+		detect:   tokensThat("that never expire", neverExpires),
+		subjects: tokenIDs(neverExpires),
 	},
 	{
 		ID: "function_token_expiring", Severity: Medium,
@@ -173,11 +178,8 @@ var Checks = []*Check{
 			CLI:       "scw iam api-key create application-id=APPLICATION_ID expires-at=DATE",
 			Terraform: "Replace the scaleway_function_token by a scaleway_iam_api_key with expires_at.",
 		},
-		detect: func(f *Function, now time.Time) (string, bool) {
-			return tokensWhere(f, fmt.Sprintf("that expire within %d days", int(tokenExpiresSoon.Hours()/24)), func(t Token) bool {
-				return t.Expires.After(now) && t.Expires.Sub(now) < tokenExpiresSoon
-			})
-		},
+		detect:   tokensThat(fmt.Sprintf("that expire within %d days", int(tokenExpiresSoon.Hours()/24)), expiresSoon),
+		subjects: tokenIDs(expiresSoon),
 	},
 	{
 		ID: "function_runtime_deprecated", Severity: Low,
@@ -199,9 +201,8 @@ var Checks = []*Check{
 			CLI:       "scw iam api-key create application-id=APPLICATION_ID; scw function token delete TOKEN_ID region=REGION",
 			Terraform: "Replace the scaleway_function_token by a scaleway_iam_api_key.",
 		},
-		detect: func(f *Function, _ time.Time) (string, bool) {
-			return tokensWhere(f, "of the deprecated kind", func(Token) bool { return true })
-		},
+		detect:   tokensThat("of the deprecated kind", anyToken),
+		subjects: tokenIDs(anyToken),
 	},
 	{
 		ID: "function_secret_stale", Severity: Low,
@@ -268,14 +269,41 @@ func runtimeIs(status, words string) func(*Function, time.Time) (string, bool) {
 	}
 }
 
-func tokensWhere(f *Function, words string, match func(Token) bool) (string, bool) {
-	n := 0
-	for _, scope := range scopes {
-		for _, token := range f.Tokens[scope] {
-			if match(token) {
-				n++
+func suspectNames(v Variables) []string {
+	var names []string
+	for _, p := range v.Suspect {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func neverExpires(t Token, _ time.Time) bool { return t.Expires.IsZero() }
+
+func expiresSoon(t Token, now time.Time) bool {
+	return t.Expires.After(now) && t.Expires.Sub(now) < tokenExpiresSoon
+}
+
+func anyToken(Token, time.Time) bool { return true }
+
+func tokensThat(words string, match func(Token, time.Time) bool) func(*Function, time.Time) (string, bool) {
+	ids := tokenIDs(match)
+	return func(f *Function, now time.Time) (string, bool) {
+		n := len(ids(f, now))
+		return fmt.Sprintf("tokens %s: %d", words, n), n > 0
+	}
+}
+
+func tokenIDs(match func(Token, time.Time) bool) func(*Function, time.Time) []string {
+	return func(f *Function, now time.Time) []string {
+		var ids []string
+		for _, scope := range scopes {
+			for _, token := range f.Tokens[scope] {
+				if match(token, now) {
+					ids = append(ids, token.ID)
+				}
 			}
 		}
+		slices.Sort(ids)
+		return ids
 	}
-	return fmt.Sprintf("tokens %s: %d", words, n), n > 0
 }

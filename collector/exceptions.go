@@ -20,6 +20,10 @@ type Finding struct {
 	Check *Check
 	What  string // was found, as a sentence without an end
 
+	// Subjects names what was found where it can be several things: variables,
+	// token IDs. The finding of a day may have more of them than the day before.
+	Subjects []string
+
 	// Exception is who answers for it; nil: nobody. A finding whose exception
 	// has lapsed is open and keeps it.
 	Exception *Exception
@@ -33,7 +37,8 @@ type Exception struct {
 	line int // in the configuration; 0 for one from a tag
 }
 
-func (e *Exception) lapsed(now time.Time) bool {
+// Lapsed tells whether e has ended, so that its findings are open again.
+func (e *Exception) Lapsed(now time.Time) bool {
 	return !e.Expires.IsZero() && !now.Before(e.Expires)
 }
 
@@ -86,7 +91,10 @@ func (r Rules) judge(f *Function, now time.Time) {
 			continue
 		}
 		finding := Finding{Check: check, What: what, Exception: r.except(f, check)}
-		if finding.Exception != nil && !finding.Exception.lapsed(now) {
+		if check.subjects != nil {
+			finding.Subjects = check.subjects(f, now)
+		}
+		if finding.Exception != nil && !finding.Exception.Lapsed(now) {
 			f.Excepted = append(f.Excepted, finding)
 		} else {
 			f.Findings = append(f.Findings, finding)
@@ -114,7 +122,7 @@ func (l *exceptionLog) review(log *slog.Logger, rules Rules, functions []Functio
 				continue
 			}
 			used[e.line] = true
-			if e.line != 0 && e.lapsed(now) && !l.lapsed[e.line] {
+			if e.line != 0 && e.Lapsed(now) && !l.lapsed[e.line] {
 				if l.lapsed == nil {
 					l.lapsed = map[int]bool{}
 				}

@@ -130,7 +130,11 @@ func (f *Fleet) failed(unit Unit, err error, now time.Time) {
 		return
 	}
 	if u.status.Error == nil || statusOf(u.status.Error) != statusOf(err) {
-		f.log.Error("reading fails; the last good values stay for "+f.rules.StaleAfter.String(), append(unit.attrs(), "err", err)...)
+		what := "reading fails"
+		if !u.status.LastSuccess.IsZero() {
+			what += "; the last good values stay for " + f.rules.StaleAfter.String()
+		}
+		f.log.Error(what, append(unit.attrs(), "err", err)...)
 	}
 	u.status.Up, u.status.Tried, u.status.Error = false, true, err
 	if u.status.FailedSince.IsZero() {

@@ -212,3 +212,6 @@ func timeOf(t *time.Time) time.Time {
 	}
 	return *t
 }
+
+// Public tells whether anybody may call f.
+func (f *Function) Public() bool { return f.Privacy == privacyPublic }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -138,30 +139,22 @@ const probesKept = 5 * time.Second
 // spread. A function that does not answer is no failure of the unit: nothing is
 // known of it that was not known before.
 func (p *Poller) readProbes(ctx context.Context, unit Unit, functions []Function, spread time.Duration) (Items, error) {
-	var private []Function
-	there := map[string]bool{}
+	private := map[string]bool{}
 	for _, f := range functions {
-		if f.Privacy == privacyPrivate {
-			private = append(private, f)
-			there[f.ID] = true
-		}
+		private[f.ID] = f.Privacy == privacyPrivate
 	}
-	p.fleet.tally(unit, func(t *tally) {
-		for id := range t.Verdicts {
-			if !there[id] {
-				delete(t.Verdicts, id) // of another time: it is public now, or gone
-			}
-		}
+	p.fleet.tally(unit, func(t *tally) { // without those that are public now, or gone
+		maps.DeleteFunc(t.Verdicts, func(id string, _ bool) bool { return !private[id] })
 	})
 	round := &probed{verdicts: map[string]bool{}, kept: time.Now()}
-	err := fanOut(ctx, p, max(spread, p.settings.Interval), private, func(ctx context.Context, f Function) error {
+	err := fanOut(ctx, p, max(spread, p.settings.Interval), functions, func(ctx context.Context, f Function) error {
 		return p.probe(ctx, unit, f.ID, round)
 	})
 	p.keepProbes(unit, round)
 	return Items{}, err
 }
 
-// probe calls one function, unless it is no longer private: a round takes long.
+// probe calls one function, if it is private now: a round takes long.
 func (p *Poller) probe(ctx context.Context, unit Unit, id string, round *probed) error {
 	f, ok := p.privateFunction(unit, id)
 	if !ok {

@@ -65,7 +65,6 @@ func TestProbeVerdicts(t *testing.T) {
 			}))
 			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 			server.Start()
-			defer server.Close()
 			p := NewProber(server.URL, "1.2.3") // the API is on loopback itself
 			if name == "no answer" {
 				p.client.Timeout = 200 * time.Millisecond
@@ -80,6 +79,7 @@ func TestProbeVerdicts(t *testing.T) {
 			if got != test.want {
 				t.Errorf("status %d, error %v: %s, want %s", status, err, got, test.want)
 			}
+			server.Close() // waits for the calls
 			for _, r := range calls {
 				if r.Method != http.MethodGet || r.URL.Path != "/" || r.Header.Get("X-Auth-Token") != "" || r.Header.Get("Authorization") != "" ||
 					!strings.HasPrefix(r.UserAgent(), "scwatch/1.2.3 ") {
@@ -190,7 +190,17 @@ func TestProbe(t *testing.T) {
 		w.sim.Update(func(a *simulator.Account) { a.Lookup("ops", "backup").Privacy = "public" })
 		metrics = w.after(2 * time.Minute)
 		w.expect(metrics, `not scaleway_function_probe_rejected{function="backup"}`, `not scaleway_function_finding{function="backup",check="function_probe_accepted"}`)
+		// Private again, what was found before is of another time.
+		w.after(31 * time.Minute)
+		w.sim.Update(func(a *simulator.Account) { a.Lookup("ops", "backup").Privacy = "private" })
+		metrics = w.after(2 * time.Minute)
+		w.expect(metrics, `not scaleway_function_probe_rejected{function="backup"}`)
 	}, probing)
+}
+
+func (w *world) id(namespace, name string) (id string) {
+	w.sim.Update(func(a *simulator.Account) { id = a.Lookup(namespace, name).ID })
+	return id
 }
 
 // A function that is made public after it was listed is no private one that
@@ -201,8 +211,10 @@ func TestProbeOfAFunctionMadePublic(t *testing.T) {
 		w.run()
 		w.after(time.Second)
 		w.sim.Update(func(a *simulator.Account) { a.Lookup("ops", "backup").Privacy = "public" })
-		metrics := w.after(2 * time.Hour)
-		w.expect(metrics, `not scaleway_function_finding{function="backup",check="function_probe_accepted"}`)
+		w.expect(w.after(59*time.Minute), `not scaleway_function_probe_rejected{function="backup"}`, `scaleway_function_privacy{function="backup",privacy="private"} 1`)
+		if id := w.id("ops", "backup"); w.sim.Called(id) == 0 || strings.Contains(w.log.String(), "answered a call without a token") {
+			t.Errorf("called %d times; the log:\n%s", w.sim.Called(id), w.log)
+		}
 	}, probing)
 }
 

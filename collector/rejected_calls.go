@@ -75,34 +75,45 @@ type rejectedPlace struct {
 	looked  time.Time      // when the source was last looked for to an end
 	answers map[string]any // of a discovery that goes on
 	told    string         // of the source
+	warned  string         // of what could not be looked into
 }
 
 // poll counts the next window. functions is nil where it is not known which
 // there are.
 func (p *rejectedPlace) poll(ctx context.Context, functions []Function, now time.Time) (Items, error) {
 	if functions != nil && len(functions) == 0 {
-		p.settle(nil, functions, now)
+		p.settle(nil)
 		return p.items(sourceOfNone), nil
 	}
+	if p.tally.Method != nil && !p.config.wants(p.tally.Method) {
+		// What is found instead goes on where this one ends.
+		p.fleet.tally(p.unit, func(t *tally) { t.use(nil) })
+	}
+	// The source in use comes first: looking for a better one is not to hide
+	// that it fails, or to keep it waiting.
 	asked := &calls{left: callsAPoll, answers: p.answers}
-	err := p.look(ctx, asked, functions, now)
-	if err == nil && p.tally.Method != nil {
-		err = p.count(ctx, asked, functions, now)
-		if statusOf(err) == http.StatusNotFound {
-			p.looked = time.Time{} // the data source may be gone: the next poll looks
+	err := p.count(ctx, asked, functions, now)
+	if gone := statusOf(err) == http.StatusNotFound; err == nil || gone {
+		if gone {
+			p.looked = time.Time{}
+		}
+		inUse := p.tally.Method
+		failed := p.look(ctx, asked, now)
+		if p.tally.Method != inUse {
+			err = p.count(ctx, asked, functions, now)
+		} else if failed != nil {
+			err = failed
 		}
 	}
 	switch {
-	case errors.Is(err, errLater):
-		if p.tally.Method == nil {
-			return p.items(""), nil
-		}
-	case err != nil:
+	case err != nil && !errors.Is(err, errLater):
 		return Items{}, err
-	case p.tally.Method == nil:
-		return p.items(sourceOfNone), nil
+	case p.tally.Method != nil:
+		return p.items(p.tally.Method.Source), nil
+	case err != nil:
+		return p.items(""), nil
 	}
-	return p.items(p.tally.Method.Source), nil
+	return p.items(sourceOfNone), nil
 }
 
 func (p *rejectedPlace) items(source string) Items {
@@ -112,11 +123,7 @@ func (p *rejectedPlace) items(source string) Items {
 // look looks for the source, where it is time to. One that is in use stays
 // until another is found, or there certainly is none: a source that has been
 // silent for long is no other.
-func (p *rejectedPlace) look(ctx context.Context, asked *calls, functions []Function, now time.Time) error {
-	if p.tally.Method != nil && !p.config.wants(p.tally.Method) {
-		p.settle(nil, functions, now)
-		p.looked = time.Time{}
-	}
+func (p *rejectedPlace) look(ctx context.Context, asked *calls, now time.Time) error {
 	if since := now.Sub(p.looked); !p.looked.IsZero() && since >= 0 && since < p.again {
 		return nil
 	}
@@ -131,22 +138,27 @@ func (p *rejectedPlace) look(ctx context.Context, asked *calls, functions []Func
 	}
 	p.looked = now
 	clear(p.answers)
+	warning := ""
 	if d.uncertain != nil {
+		warning = fmt.Sprint("status ", statusOf(d.uncertain))
+	}
+	if warning != "" && warning != p.warned {
 		p.log.Warn("the dashboards of Scaleway, which may tell a better source of rejected calls, cannot be read", append(p.unit.attrs(), "err", d.uncertain)...)
 	}
+	p.warned = warning
 	if inUse != nil && d.there(inUse) && (found == nil || d.uncertain != nil) {
 		return nil
 	}
-	p.settle(found, functions, now)
+	p.settle(found)
 	return nil
 }
 
 // settle makes m what is counted by, and says so where that is news.
-func (p *rejectedPlace) settle(m *method, functions []Function, now time.Time) {
-	if !p.tally.Method.same(m) || m == nil && len(p.tally.Totals) > 0 {
+func (p *rejectedPlace) settle(m *method) {
+	if !p.tally.Method.same(m) || m == nil && !p.tally.Counted.IsZero() {
 		p.fleet.tally(p.unit, func(t *tally) {
-			if functions != nil {
-				t.listed(functions)
+			if m == nil {
+				t.Counted = time.Time{} // there is nothing to go on with
 			}
 			t.use(m)
 		})
@@ -165,8 +177,11 @@ func (p *rejectedPlace) settle(m *method, functions []Function, now time.Time) {
 	}
 }
 
-// count counts the next window, where one is due.
+// count counts the next window, where there is a source and one is due.
 func (p *rejectedPlace) count(ctx context.Context, asked *calls, functions []Function, now time.Time) error {
+	if p.tally.Method == nil {
+		return nil
+	}
 	m, newest := p.tally.Method, latest(now, p.config.Delay)
 	if err := p.measure(ctx, asked, newest); err != nil {
 		return err
@@ -211,7 +226,7 @@ func (p *rejectedPlace) ask(ctx context.Context, m *method, from, end time.Time)
 	if m.Shape == shapeCount {
 		found, err = countAnswers(all)
 	} else {
-		found, taken, err = m.countSamples(all, p.tally.Series, from, end, p.spacing())
+		found, taken, err = m.countSamples(all, p.tally.Series, from, p.spacing())
 		if spacing, seen := spacingOf(all); seen && err == nil {
 			p.fleet.tally(p.unit, func(t *tally) { t.Spacing = spacing })
 		}

@@ -7,6 +7,8 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -234,5 +236,101 @@ func TestQueriesOfTheUsersOwn(t *testing.T) {
 	s.start()
 	if found, _ = s.at(now); s.poll.tally.Method != nil && s.poll.tally.Method.Shape == shapeCount {
 		t.Error("the query that is no longer configured is asked on")
+	}
+}
+
+// When the source changes, the count goes on where the other one ended: no call
+// is counted by both, and none by neither.
+func TestChangeOfSource(t *testing.T) {
+	e := startEngine(t)
+	store := newFixedLoki()
+	s := newStand(t, func(a *simulator.Account) {
+		a.Storages[scalewayMetricsID] = e.handler()
+		a.Storages[scalewayLogsID] = store
+	})
+	function := s.functions[0].ID
+	now := time.Now().Truncate(time.Minute)
+	begin := now.Add(-30 * time.Minute)
+	steady(e, "serverless_function_requests_total", "code", "403", counting, function, now)
+	for at := begin; at.Before(now); at = at.Add(time.Second) {
+		store.push([]logged{{simulator.Line{FunctionID: function, Code: "403", At: at}, "", true}})
+	}
+	s.start()
+	sources := []string{config.SourceMetrics, config.SourceLogs, config.SourceMetrics, config.SourceAuto, config.SourceLogs}
+	var first time.Time
+	for minute := range 25 {
+		if minute%5 == 0 {
+			s.config.Source = sources[minute/5]
+			s.start()
+		}
+		found, err := s.at(begin.Add(time.Duration(minute+3) * time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := s.config.Source; want != config.SourceAuto && minute%5 > 2 && found.Source != want {
+			t.Errorf("minute %d: the source is %s, want %s", minute, found.Source, want)
+		}
+		if first.IsZero() {
+			first = s.poll.tally.Counted
+		}
+	}
+	sum := 0.0
+	for _, source := range []string{sourceOfMetrics, sourceOfLogs} {
+		sum += s.poll.tally.Totals[source][function]["403"]
+	}
+	want := s.poll.tally.Counted.Sub(first).Seconds()
+	if want < 1200 || math.Abs(sum-want) > 15*float64(len(sources)) {
+		t.Errorf("all sources together counted %g, there were %g", sum, want)
+	}
+}
+
+// A token of a project and region is sent in the place of the key, as it is in
+// its file at the time; what it lacks is said.
+func TestTokenFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen []http.Header
+	s := newStand(t, func(a *simulator.Account) {
+		a.CockpitTokens = []string{"token-1", "token-2"}
+		a.Storages[scalewayLogsID] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			seen = append(seen, r.Header)
+			w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
+		})
+	})
+	s.config.Source = config.SourceLogs
+	s.config.TokenFiles = map[string]string{simulator.DemoHome + "/fr-par": file}
+	write("token-1")
+	s.start()
+	now := time.Now()
+	poll := func(minute int) error {
+		_, err := s.at(now.Add(time.Duration(minute) * time.Minute))
+		return err
+	}
+	poll(0)
+	for minute, test := range []struct{ token, want string }{
+		{"token-1", ""},
+		{"token-2", ""},
+		{"token-3", "401: Unauthorized"},
+		{"", "it is empty"},
+	} {
+		write(test.token)
+		seen = nil
+		err := poll(minute + 1)
+		switch {
+		case test.want == "" && (err != nil || len(seen) != 1 || seen[0].Get("X-Token") != test.token || seen[0].Get("X-Auth-Token") != ""):
+			t.Errorf("%s: error %v, headers %v", test.token, err, seen)
+		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), file)):
+			t.Errorf("%s: error %v, want one with %q and the file's name", test.token, err, test.want)
+		case err != nil && test.token != "" && (strings.Contains(err.Error(), test.token) || !strings.Contains(err.Error(), "the scope read_only_logs")):
+			t.Errorf("%s: error %v", test.token, err)
+		}
+	}
+	os.Remove(file)
+	if err := poll(6); err == nil || !strings.Contains(err.Error(), "no such file") || !strings.Contains(err.Error(), "rejected_calls.token_files") {
+		t.Errorf("without the file: %v", err)
 	}
 }

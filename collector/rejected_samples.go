@@ -109,12 +109,12 @@ func countAnswers(all []series) (counts, error) {
 }
 
 // countSamples counts the calls between the samples of the last window and
-// those up to to, series by series: from each one's last reading on, so that a
+// those that came since, series by series: from each one's last reading on, so that a
 // late sample is counted with the next window and none is counted twice. A
 // series that is new begins at zero, because it was looked for before and was
 // not there. Where nothing was read before (last is nil), it begins at its last
 // sample up to from if it has one.
-func (m *method) countSamples(all []series, last map[string]reading, from, to time.Time, spacing time.Duration) (counts, map[string]reading, error) {
+func (m *method) countSamples(all []series, last map[string]reading, from time.Time, spacing time.Duration) (counts, map[string]reading, error) {
 	if err := check(all, m.CodeLabel); err != nil {
 		return nil, nil, err
 	}
@@ -130,8 +130,6 @@ func (m *method) countSamples(all []series, last map[string]reading, from, to ti
 		fresh := !known
 		for _, p := range s.points {
 			switch {
-			case p.at > to.UnixMilli():
-				continue
 			case last == nil && p.at <= from.UnixMilli():
 				begin, fresh = reading{p.at, p.value}, false
 				taken[key] = begin

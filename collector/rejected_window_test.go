@@ -149,7 +149,7 @@ func TestSamplesAreCountedOnce(t *testing.T) {
 					all = append(all, s)
 				}
 			}
-			found, taken, err := m.countSamples(all, last, from, to, spacing)
+			found, taken, err := m.countSamples(all, last, from, spacing)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,6 +167,56 @@ func TestSamplesAreCountedOnce(t *testing.T) {
 		}
 		if math.Abs(total-want) > 1e-6 {
 			t.Errorf("seed %d: counted %g, there were %g", seed, total, want)
+		}
+	}
+}
+
+// A rate says what was between two samples, or where one of them is missing; not
+// what was in a gap of hours.
+func TestGapsAreNotFilled(t *testing.T) {
+	for _, shape := range []string{shapeRate, shapePercentage} {
+		m := &method{Shape: shape, Metric: "m", CodeLabel: "code", Scale: 0.01}
+		s := series{labels: map[string]string{"__name__": "m", labelResource: "f", "code": "403"}}
+		rates := series{labels: map[string]string{"__name__": "r", labelResource: "f"}}
+		for _, minute := range []int{0, 1, 3, 120} {
+			at := noon.Add(time.Duration(minute) * time.Minute).UnixMilli()
+			s.points, rates.points = append(s.points, point{at, 2}), append(rates.points, point{at, 100})
+		}
+		found, _, err := m.countSamples([]series{s, rates}, nil, noon, time.Minute)
+		if got := found["f"]["403"]; err != nil || got != 2*60+2*120+2*120 {
+			t.Errorf("%s: %g calls (error %v), want 600", shape, got, err)
+		}
+	}
+}
+
+// A percentage is one of its own instance's calls where the rate has instances,
+// and of all calls of the function otherwise.
+func TestPercentagesOfInstances(t *testing.T) {
+	m := &method{Shape: shapePercentage, Metric: "m", CodeLabel: "code", Scale: 0.01}
+	at := noon.Add(time.Minute).UnixMilli()
+	of := func(name, instance string, value float64) series {
+		s := series{labels: map[string]string{"__name__": name, labelResource: "f"}, points: []point{{at, value}}}
+		if name == "m" {
+			s.labels["code"] = "403"
+		}
+		if instance != "" {
+			s.labels[labelInstance] = instance
+		}
+		return s
+	}
+	for name, test := range map[string]struct {
+		series []series
+		want   float64 // a second
+	}{
+		"both by instance":     {[]series{of("m", "a", 10), of("m", "b", 50), of("r", "a", 20), of("r", "b", 2)}, 3},
+		"the rate by instance": {[]series{of("m", "", 10), of("r", "a", 20), of("r", "b", 2)}, 2.2},
+		"the percentage alone": {[]series{of("m", "a", 10), of("m", "b", 50), of("r", "", 20)}, 6},
+		"neither":              {[]series{of("m", "", 10), of("r", "", 20)}, 2},
+		"no rate":              {[]series{of("m", "", 10)}, 0},
+	} {
+		found, _, err := m.countSamples(test.series, map[string]reading{}, noon, time.Minute)
+		if got := found["f"]["403"]; err != nil || math.Abs(got-60*test.want) > 1e-6 {
+			t.Errorf("%s: %g calls (error %v), want %g", name, got, err, 60*test.want)
 		}
 	}
 }

@@ -101,3 +101,25 @@ func (items Items) tell(fn *Function) {
 		fn.RejectedBy, fn.Rejected = items.Rejected.Source, items.Rejected.Counts[fn.ID]
 	}
 }
+
+// Unseen is why nothing is known of any function; nil where the functions of one
+// project in one region could be read, or where there was none to read. Where
+// the key may read nothing it is one refusal.
+func (s *Snapshot) Unseen() error {
+	var failed, refused error
+	for _, u := range s.Units {
+		switch {
+		case u.Source == sourceFunctions && u.Up:
+			return nil
+		case u.Source != sourceFunctions && u.Source != sourceProjects || u.Error == nil:
+		case Refused(u.Error):
+			refused = u.Error
+		default:
+			failed = u.Error
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return refused
+}

@@ -133,8 +133,8 @@ func (g *grafana) version(ctx context.Context) (string, error) {
 	return resp.Payload.Version, nil
 }
 
-// readSources reads the data sources, with the origin of those that Cockpit
-// knows by the same name.
+// readSources reads the data sources. Those of a Cockpit are known by their
+// address, because Grafana has no two of one name, and else by their name.
 func (g *grafana) readSources(ctx context.Context) error {
 	resp, err := g.api.Datasources.GetDataSourcesWithParams(datasources.NewGetDataSourcesParamsWithContext(ctx))
 	if err != nil {
@@ -144,11 +144,13 @@ func (g *grafana) readSources(ctx context.Context) error {
 	for _, s := range resp.Payload {
 		source := liveSource{uid: s.UID, name: s.Name, kind: s.Type, origin: "custom"}
 		if g.place != nil {
-			at := slices.IndexFunc(g.place.sources, func(d cockpit.DataSource) bool { return d.Name == s.Name })
+			at := slices.IndexFunc(g.place.sources, func(d cockpit.DataSource) bool { return d.URL == s.URL || strings.HasPrefix(s.URL, d.URL+"/") })
+			if at < 0 {
+				at = slices.IndexFunc(g.place.sources, func(d cockpit.DataSource) bool { return d.Name == s.Name })
+			}
+			source.origin = ""
 			if at >= 0 {
-				source.origin = string(g.place.sources[at].Origin)
-			} else {
-				source.origin = ""
+				source.name, source.origin = g.place.sources[at].Name, string(g.place.sources[at].Origin)
 			}
 		}
 		g.sources = append(g.sources, source)

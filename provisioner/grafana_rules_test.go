@@ -36,7 +36,7 @@ func (w *world) own(version string) *simulator.GrafanaServer {
 
 var managed = definitions{
 	config: "provision: {targets: [{dashboards: [fleet.yaml], rules: [{files: [rules.yaml]}], rules_target: grafana, grafana_url: 'https://grafana.example.com'}]}",
-	files: map[string]string{"fleet.yaml": dashboardText, "rules.yaml": strings.NewReplacer("It is public.", `"{{ $labels.function }} is public: {{ $value }}"`, "for: 10m", "for: 10m\n        keep_firing_for: 1h").Replace(groupText) +
+	files: map[string]string{"fleet.yaml": dashboardText, "rules.yaml": strings.Replace(groupText, "It is public.", `"{{ $labels.function }} is public: {{ $value }}"`, 1) +
 		strings.Replace(alertText, "critical", "warning", 1)},
 }
 
@@ -103,6 +103,21 @@ func TestManagedRules(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// An older Grafana takes keep_firing_for and forgets it: that is found out.
+func TestManagedRulesOfAnOlderGrafana(t *testing.T) {
+	for version, kept := range map[string]bool{"9.4.7": false, "12.2.0": true} {
+		w := newWorld(t)
+		w.own(version)
+		d := managed
+		d.files = map[string]string{"fleet.yaml": dashboardText, "rules.yaml": change(t, groupText, "for: 10m", "for: 10m\n        keep_firing_for: 1h")}
+		p := w.provisioner(d)
+		err := w.apply(p, w.plan(p, Selection{})).Err()
+		if kept && err != nil || !kept && (err == nil || !strings.Contains(err.Error(), "keeps something else in rules[Public].keep_firing_for")) {
+			t.Errorf("%s: error %v", version, err)
+		}
 	}
 }
 

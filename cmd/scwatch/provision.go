@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/term"
 
 	"github.com/scwatch/scwatch/alerts"
 	"github.com/scwatch/scwatch/collector"
@@ -197,16 +196,12 @@ func carryOut(ctx context.Context, o options, p process, walker *provisioner.Pro
 			return errors.New("nothing is changed")
 		}
 	}
-	done := 0
-	progress := func(provisioner.Outcome) {
-		if done++; isTerminal(p.stderr) {
-			fmt.Fprintf(p.stderr, "\r%d of %d", done, len(plan.Actions))
-		}
-	}
-	result := walker.Apply(ctx, plan, progress)
-	if isTerminal(p.stderr) {
-		fmt.Fprint(p.stderr, "\r\x1b[K")
-	}
+	line, done := newProgress(p.stderr), 0
+	result := walker.Apply(ctx, plan, func(provisioner.Outcome) {
+		done++
+		line.show(fmt.Sprintf("%d of %d", done, len(plan.Actions)))
+	})
+	line.end()
 	fmt.Fprintf(p.stdout, "%d of %d done.\n", result.Done(), len(plan.Actions))
 	err := result.Err()
 	if err == nil {
@@ -218,11 +213,6 @@ func carryOut(ctx context.Context, o options, p process, walker *provisioner.Pro
 		}
 	}
 	return &exitError{exitPartly, fmt.Errorf("%w\nrun it again: it goes on where this ended", err)}
-}
-
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // metricNames are the names of all metrics that the daemon exports.

@@ -44,9 +44,9 @@ func TestGeneratedCommandsPage(t *testing.T) {
 	}{
 		{exitDone, "done; SIGTERM and SIGINT end the daemon with it"},
 		{exitFailed, "failed"},
-		{exitFound, "there is something: changes in a plan"},
+		{exitFound, "there is something: for `plan`, changes; for `audit`, open findings at or above `--fail-on`"},
 		{exitRefused, "the API refuses the key, so that nothing could be read"},
-		{exitPartly, "partly done"},
+		{exitPartly, "partly done or partly seen; wins over 2"},
 		{exitUsage, "usage or invalid configuration, malformed keys included"},
 	} {
 		fmt.Fprintf(page, "| %d | %s |\n", exit.code, exit.meaning)

@@ -20,9 +20,9 @@ import (
 const (
 	exitDone    = 0
 	exitFailed  = 1
-	exitFound   = 2 // there is something: changes in a plan
+	exitFound   = 2 // there is something: changes of a plan; for audit, findings at or above --fail-on
 	exitRefused = 3 // credentials or permissions, where nothing could be read
-	exitPartly  = 4 // partly done
+	exitPartly  = 4 // partly done or partly seen; wins over exitFound
 	exitUsage   = 5 // usage or invalid configuration
 )
 
@@ -62,6 +62,7 @@ type options struct {
 	storageGiven    bool
 	log             *promslog.Config
 	provision       provisionOptions
+	audit           auditOptions
 }
 
 // command is one of scwatch's commands.
@@ -74,6 +75,7 @@ type command struct {
 var commands = []command{
 	{"serve", "Poll the functions' settings and serve what they are as metrics, until told to end.", serve, nil},
 	{"demo", "The same on a simulated account inside the process: needs no account and no configuration.", demo, nil},
+	{"audit", "Read everything once and report what is wrong, for people, pipelines and code scanning.", audit, auditFlags},
 	{"check", "Validate the configuration and all definitions without asking anybody.", check, emptyFlag},
 	{"plan", "Print what apply would change, and exit with 2 where it would change something.", plan, planFlags},
 	{"apply", "Make dashboards, rules, routes and contacts what the definitions say.", apply, applyFlags},

@@ -97,7 +97,8 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	poller := w.poller(c, credentials, api, gate)
+	poller := w.poller(c, credentials, api)
+	w.countRejectedCalls(poller, c, credentials, gate)
 	if err := preflight(ctx, poller); err != nil {
 		return &exitError{exitRefused, err}
 	}
@@ -204,7 +205,7 @@ func (w *watch) api(credentials config.Credentials, gate *httpclient.Gate) (*col
 	return collector.NewAPI(client), nil
 }
 
-func (w *watch) poller(c *config.Config, credentials config.Credentials, api *collector.API, gate *httpclient.Gate) *collector.Poller {
+func (w *watch) poller(c *config.Config, credentials config.Credentials, api *collector.API) *collector.Poller {
 	settings := collector.Settings{
 		Projects:     c.Scaleway.Projects,
 		Organization: credentials.OrganizationID,
@@ -218,14 +219,18 @@ func (w *watch) poller(c *config.Config, credentials config.Credentials, api *co
 	if c.Scaleway.AllProjects() {
 		settings.Projects = nil
 	}
-	poller := collector.NewPoller(settings, api, w.fleet, w.polls, w.log)
+	return collector.NewPoller(settings, api, w.fleet, w.polls, w.log)
+}
+
+// countRejectedCalls has the poller ask each project's Cockpit for them, and the
+// functions themselves where that is wanted.
+func (w *watch) countRejectedCalls(poller *collector.Poller, c *config.Config, credentials config.Credentials, gate *httpclient.Gate) {
 	poller.CountRejectedCalls(collector.NewCockpit(httpclient.New(httpclient.Options{
 		Base: httpclient.NewTransport(), Gate: gate, Metrics: w.requests, API: cockpitAPIName,
 	}), "scwatch/"+releaseVersion(), credentials.SecretKey, c.RejectedCalls.TokenFiles), c.RejectedCalls)
 	if c.RejectedCalls.Probe {
 		poller.Probe(collector.NewProber(credentials.APIURL, releaseVersion()))
 	}
-	return poller
 }
 
 // The names of what a project's Cockpit is made of, as scwatch_api_requests_total

@@ -3,6 +3,7 @@ package simulator
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -29,6 +30,10 @@ type Account struct {
 	// no storage: Bursts, as scwatch asks for them.
 	FixedAnswers bool
 	Bursts       []Burst
+
+	// Dashboards are Scaleway's own in the projects' Grafana, by project ID and
+	// uid. They are read like any other, and cannot be changed.
+	Dashboards map[string]map[string]json.RawMessage
 
 	// HideListings answers listings with 404 while their objects are there, as
 	// a gateway with a wrong route would.
@@ -58,7 +63,7 @@ type Key struct {
 
 // Denial refuses a resource with 403: "function", "project", "api_key". Empty
 // fields stand for all. What a project's Cockpit serves is "cockpit", too: its
-// Grafana, which has no region, its data sources, its alert managers.
+// Grafana, which has no region, its rulers and its alert managers; not storage.
 type Denial struct {
 	ProjectID, Region, Resource string
 	WritesOnly                  bool

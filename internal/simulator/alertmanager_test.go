@@ -104,6 +104,11 @@ func TestAlertmanagerIsThere(t *testing.T) {
 	}
 	s.Update(func(a *Account) {
 		a.Denied = []Denial{{ProjectID: DemoHome, Region: "fr-par", Resource: "cockpit", WritesOnly: true}}
+		for _, m := range a.Project(DemoHome).AlertManagers {
+			if m.Region == "mars" {
+				t.Error("a call made an alert manager of a region that is none")
+			}
+		}
 	})
 	if status, text := (call{method: "POST", path: homeAlerts, body: bodyOf(t, slackConfig, nil)}).text(s); status != 403 || text != "Forbidden\n" {
 		t.Errorf("a denied write: %d %q", status, text)

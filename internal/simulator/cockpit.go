@@ -383,7 +383,6 @@ func (s *Server) dataSource(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	allowed := s.mayUse(r, project, source.Region, "write_only_"+source.Type, "read_only_"+source.Type)
-	denied := s.denied(project.ID, source.Region, "cockpit", r.Method)
 	custom, storage := source.Origin == "custom", cmp.Or(s.account.Storages[id], s.account.Storage)
 	if storage == nil && s.account.FixedAnswers && !custom {
 		switch source.Type {
@@ -397,7 +396,7 @@ func (s *Server) dataSource(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !allowed:
 		http.Error(w, "Unauthorized", http.StatusUnauthorized)
-	case denied, rest == "api/v1/push" && !custom:
+	case rest == "api/v1/push" && !custom:
 		http.Error(w, "Forbidden", http.StatusForbidden)
 	case storage == nil:
 		http.Error(w, "no storage is simulated", http.StatusServiceUnavailable)

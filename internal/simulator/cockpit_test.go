@@ -14,7 +14,10 @@ import (
 	"github.com/scaleway/scaleway-sdk-go/scw"
 )
 
-const payments = "bbbbbbbb-0000-4000-8000-000000000002"
+const (
+	payments  = "bbbbbbbb-0000-4000-8000-000000000002"
+	marketing = "cccccccc-0000-4000-8000-000000000003"
+)
 
 // The Cockpit API, as the SDK's own methods decode it.
 func TestCockpitSDK(t *testing.T) {
@@ -45,6 +48,10 @@ func TestCockpitSDK(t *testing.T) {
 	}
 	if home, err := regional.ListDataSources(&cockpit.RegionalAPIListDataSourcesRequest{Region: scw.RegionFrPar, ProjectID: DemoHome}); err != nil || home.TotalCount != 3 {
 		t.Errorf("the home's data sources %+v, error %v", home, err)
+	}
+
+	if all, err := regional.ListDataSources(&cockpit.RegionalAPIListDataSourcesRequest{Region: scw.RegionNlAms, ProjectID: payments}); err != nil || all.TotalCount != 0 {
+		t.Errorf("another region's data sources %+v, error %v", all, err)
 	}
 
 	var missing *scw.ResourceNotFoundError
@@ -227,10 +234,15 @@ func TestCockpitFaults(t *testing.T) {
 	} {
 		for kind, want := range map[Kind]int{
 			TooManyRequests: 429, ServerError: 500, Unavailable: 503, Denied: 403, NoJSON: 200, NoPage: 404, Redirected: 302,
-			Hang: 0, Reset: 0, CutShort: 0,
+			Hang: 0, Reset: 0, CutShort: 0, Slow: 200,
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				s := withAlertManager()
+				s.Update(func(a *Account) {
+					p := a.Project(DemoHome)
+					p.RuleGroups = []RuleGroup{{homeMetrics, "ns", "g", mimirGroup}}
+					p.AlertManager("fr-par").Config = &AlertmanagerConfig{Config: slackConfig}
+				})
 				transport, end := s.Pipe()
 				defer end()
 				transport.DisableKeepAlives = true // on one that is reused it asks again by itself

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -42,23 +43,21 @@ func DemoAccount(now time.Time) *Account {
 		{"dddddddd-0000-4000-8000-000000000002", "Scaleway Metrics", "fr-par", "metrics", "scaleway"},
 		{"dddddddd-0000-4000-8000-000000000003", "Scaleway Logs", "fr-par", "logs", "scaleway"},
 	}
-	for i, p := range []*Project{payments, marketing} {
-		for j, region := range regions {
-			id := func(kind int) string { return fmt.Sprintf("dddddddd-0000-4000-8000-0000000%d%d00%d", i+1, j, kind) }
-			p.DataSources = append(p.DataSources,
-				DataSource{id(2), "Scaleway Metrics", region, "metrics", "scaleway"},
-				DataSource{id(3), "Scaleway Logs", region, "logs", "scaleway"})
-		}
+	payments.DataSources = []DataSource{
+		{"dddddddd-0000-4000-8000-000000000004", "Scaleway Metrics", "fr-par", "metrics", "scaleway"},
+		{"dddddddd-0000-4000-8000-000000000005", "Scaleway Logs", "fr-par", "logs", "scaleway"},
 	}
-	for _, p := range []*Project{platform, marketing} {
-		p.Grafana.AddScalewayDashboard("scw-serverless-functions-overview", "Serverless Functions Overview", map[string]any{
-			"tags": []any{"scaleway"}, "panels": []any{},
-		}, p.Created)
+	marketing.DataSources = []DataSource{
+		{"dddddddd-0000-4000-8000-000000000006", "Scaleway Metrics", "fr-par", "metrics", "scaleway"},
+		{"dddddddd-0000-4000-8000-000000000007", "Scaleway Logs", "fr-par", "logs", "scaleway"},
 	}
+	payments.Grafana.Provisioned = true // somebody has looked at it
+	a.Dashboards = map[string]map[string]json.RawMessage{payments.ID: {
+		ScalewayFunctionsDashboard: FunctionsDashboard(
+			`sum by (code) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`, "reqps",
+			`sum by (resource_name) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`),
+	}}
 
-	payments.ShowDashboard(ScalewayFunctionsDashboard, FunctionsDashboard(
-		`sum by (code) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`, "reqps",
-		`sum by (resource_name) (rate(`+demoMetric+`{resource_id=~"$resource_id"}[$__rate_interval]))`), payments.Created)
 	a.FixedAnswers = true
 
 	ops := b.namespace(platform, "ops", "fr-par", nil)

@@ -25,7 +25,7 @@ type Grafana struct {
 	Version     string
 	Folders     []Folder
 	Dashboards  []Dashboard
-	DataSources []GrafanaDataSource
+	DataSources []GrafanaDataSource // nil in a Cockpit's: those of its project, at the first call
 	AlertGroups []AlertGroup
 
 	made int64 // numeric IDs
@@ -66,13 +66,18 @@ type AlertGroup struct {
 	Rules            []map[string]any
 }
 
-// AddScalewayDashboard adds a dashboard of Scaleway's own.
-func (g *Grafana) AddScalewayDashboard(uid, title string, model map[string]any, now time.Time) {
-	model = maps.Clone(model)
-	model["uid"], model["title"] = uid, title
-	g.Dashboards = append(g.Dashboards, Dashboard{
-		ID: g.newID(), UID: uid, Title: title, Model: model, Version: 1, Created: now, Updated: now, CreatedBy: "Anonymous", UpdatedBy: "Anonymous", Scaleway: true,
-	})
+// keepScaleway has Scaleway's own dashboards be these, by uid, and no others.
+func (g *Grafana) keepScaleway(boards map[string]json.RawMessage, since time.Time) {
+	g.Dashboards = slices.DeleteFunc(g.Dashboards, func(d Dashboard) bool { return d.Scaleway })
+	for _, uid := range slices.Sorted(maps.Keys(boards)) {
+		d := Dashboard{UID: uid, Version: 1, Created: since, Updated: since, CreatedBy: "Anonymous", UpdatedBy: "Anonymous", Scaleway: true}
+		if err := json.Unmarshal(boards[uid], &d.Model); err != nil {
+			panic(fmt.Sprintf("dashboard %s of the simulated account: %v", uid, err)) // the author's own
+		}
+		d.Title, _ = d.Model["title"].(string)
+		d.ID = int64(-1 - len(g.Dashboards)) // none that is counted
+		g.Dashboards = append(g.Dashboards, d)
+	}
 }
 
 func (g *Grafana) newID() int64 {
@@ -141,14 +146,17 @@ func (s *Server) grafana(w http.ResponseWriter, r *http.Request) {
 		g := &project.Grafana
 		g.Cockpit = true
 		path := strings.TrimPrefix(r.URL.EscapedPath(), grafanaPath+id)
-		if r.Method == http.MethodGet && path == "/api/org" && !g.Provisioned {
+		if r.Method == http.MethodGet && path == "/api/org" {
 			g.Provisioned = true
-			project.synchronize("http://" + r.Host)
 		}
 		if !g.Provisioned {
 			grafanaPage(w) // what the real one answers is not known
 			return
 		}
+		if g.DataSources == nil {
+			project.synchronize("http://" + r.Host)
+		}
+		g.keepScaleway(s.account.Dashboards[id], project.Created)
 		g.serve(w, grafanaCall{r.Method, path, r.URL.Query(), r.Header, body, key.Description, time.Now()})
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
 )
 
 // provisioning answers /api/v1/provisioning/…: the rules that Grafana manages.
@@ -42,6 +45,13 @@ func checkRule(rule map[string]any) *failure {
 	if data, _ := rule["data"].([]any); len(data) == 0 {
 		return ruleMistake("no queries or expressions are found")
 	}
+	for _, key := range []string{"for", "keep_firing_for"} {
+		if text, _ := rule[key].(string); text != "" {
+			if _, err := model.ParseDuration(text); err != nil {
+				return message(http.StatusBadRequest, "bad request data")
+			}
+		}
+	}
 	return nil
 }
 
@@ -60,9 +70,24 @@ func (g *Grafana) titleTaken(folder string, rule map[string]any, besides string)
 // complete gives a rule what Grafana adds.
 func (g *Grafana) complete(c grafanaCall, rule map[string]any, folder, group string) map[string]any {
 	rule = maps.Clone(rule)
-	rule["id"], rule["orgID"], rule["folderUID"], rule["ruleGroup"], rule["updated"] = g.newID(), 1, folder, group, c.now
+	rule["orgID"], rule["folderUID"], rule["ruleGroup"], rule["updated"] = 1, folder, group, c.now
+	if i, r := g.rule(fmt.Sprint(rule["uid"])); i >= 0 {
+		rule["id"] = g.AlertGroups[i].Rules[r]["id"]
+	} else {
+		rule["id"] = g.newID()
+	}
 	if uid, _ := rule["uid"].(string); uid == "" {
 		rule["uid"] = fmt.Sprintf("made-%d", rule["id"])
+	}
+	if strings.HasPrefix(g.version(), "9.") {
+		for _, key := range []string{"keep_firing_for", "record", "notification_settings", "missingSeriesEvalsToResolve"} {
+			delete(rule, key) // which it does not know
+		}
+	}
+	for _, key := range []string{"for", "keep_firing_for"} {
+		if duration, err := model.ParseDuration(fmt.Sprint(rule[key])); err == nil {
+			rule[key] = duration.String()
+		}
 	}
 	for key, value := range map[string]any{"noDataState": "NoData", "execErrState": "Alerting", "for": "0s", "isPaused": false} {
 		if rule[key] == nil || rule[key] == "" {

@@ -53,11 +53,12 @@ func TestGrafanaRuleGroups(t *testing.T) {
 	put(60, 500, "should be unique", ruleOf("", "A"), ruleOf("", "A"))
 	put(60, 500, "could not find alert rule", ruleOf("unknown", "A"))
 	made := put(60, 200, `"provenance":"api"`, ruleOf("", "A"), ruleOf("", "B"))
-	uid := func(i int) string { return made["rules"].([]any)[i].(object)["uid"].(string) }
-	a, b := uid(0), uid(1)
+	of := func(i int, key string) any { return made["rules"].([]any)[i].(object)[key] }
+	uid := func(i int) string { return of(i, "uid").(string) }
+	a, b, id := uid(0), uid(1), of(0, "id")
 	// The rule whose uid is there stays; one without is new, and the others go.
 	made = put(120, 200, `"interval":120`, ruleOf(a, "A changed"), ruleOf("", "B"))
-	if uid(0) != a || uid(1) == b {
+	if uid(0) != a || uid(1) == b || of(0, "id") != id || of(1, "id") == id {
 		t.Errorf("the rules' uids are %s and %s, after %s and %s", uid(0), uid(1), a, b)
 	}
 	made = put(120, 200, "A changed", ruleOf(a, "A changed"))
@@ -81,7 +82,7 @@ func TestGrafanaRuleGroups(t *testing.T) {
 }
 
 func TestGrafanaSingleRules(t *testing.T) {
-	_, c := ownGrafana(t)
+	g, c := ownGrafana(t)
 	const rules = "/api/v1/provisioning/alert-rules"
 	c.want("GET", rules, nil, 200, "[]")
 	c.want("POST", rules, ruleOf("a", "A"), 201, `"uid":"a"`)
@@ -99,6 +100,17 @@ func TestGrafanaSingleRules(t *testing.T) {
 	if rule := c.want("POST", rules, ruleOf("c", "C"), 201, ""); rule["provenance"] != nil {
 		t.Errorf("rule %v", rule)
 	}
+	// Durations are spelled anew; what a version does not know vanishes.
+	kept := ruleOf("k", "K")
+	kept["for"], kept["keep_firing_for"] = "1m0s", "120s"
+	if rule := c.want("POST", rules, kept, 201, `"for":"1m"`); rule["keep_firing_for"] != nil {
+		t.Errorf("rule %v", rule)
+	}
+	g.Update(func(g *Grafana) { g.Version = "12.2.0" })
+	c.want("PUT", rules+"/k", kept, 200, `"keep_firing_for":"2m"`)
+	kept["for"] = "soon"
+	c.want("PUT", rules+"/k", kept, 400, "bad request data")
+	c.want("DELETE", rules+"/k", nil, 204, "")
 	c.want("DELETE", rules+"/a", nil, 204, "")
 	c.want("DELETE", rules+"/a", nil, 204, "")
 	c.want("DELETE", rules+"/c", nil, 204, "")

@@ -81,7 +81,7 @@ func TestGrafanaIsThere(t *testing.T) {
 	s := New(DemoAccount(time.Now()))
 	home := grafanaClient{t, s, grafanaPath + DemoHome, http.Header{"X-Auth-Token": {DemoSecretKey}}}
 	other := home
-	other.base = grafanaPath + "cccccccc-0000-4000-8000-000000000003"
+	other.base = grafanaPath + marketing
 	for _, path := range []string{"/api/health", "/api/folders", "/api/dashboards/uid/x"} {
 		home.want("GET", path, nil, 404, "<html>")
 	}
@@ -130,8 +130,7 @@ func TestGrafanaDenied(t *testing.T) {
 
 // Contracts 21 and 22.
 func TestGrafanaFolders(t *testing.T) {
-	s, c := demoGrafana(t)
-	s.Update(func(a *Account) { a.Project(DemoHome).Grafana.Dashboards = nil })
+	_, c := demoGrafana(t)
 	c.folder("f", " Scwatch ")
 	if f := c.want("GET", "/api/folders/f", nil, 200, `"title":"Scwatch"`); f["version"] != 1.0 || f["createdBy"] != "scwatch" {
 		t.Errorf("folder %v", f)
@@ -191,10 +190,6 @@ func TestGrafanaSavesDashboards(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, c := demoGrafana(t)
-			s.Update(func(a *Account) {
-				g := &a.Project(DemoHome).Grafana
-				g.Dashboards, g.made = nil, 0
-			})
 			c.folder("f", "F title")
 			c.save("a", "A", "f", false, 200, "success")
 			c.save("b", "B", "f", false, 200, "success")
@@ -259,8 +254,7 @@ func TestGrafanaVersions(t *testing.T) {
 
 // Contract 24: a search takes no notice of folderUIDs; of all else it does.
 func TestGrafanaSearch(t *testing.T) {
-	s, c := demoGrafana(t)
-	s.Update(func(a *Account) { a.Project(DemoHome).Grafana.Dashboards = nil })
+	_, c := demoGrafana(t)
 	c.folder("f", "F")
 	c.folder("g", "G")
 	c.save("a", "Alpha", "f", false, 200, "success")
@@ -335,12 +329,18 @@ func TestGrafanaDataSources(t *testing.T) {
 
 // Scaleway's own dashboards are read like any other, and not changed.
 func TestGrafanaScalewayDashboards(t *testing.T) {
+	const board = "scw-serverless-functions-overview"
 	s := New(DemoAccount(time.Now()))
-	for _, project := range []string{DemoHome, payments} {
-		c := grafanaClient{t, s, grafanaPath + project, http.Header{"X-Auth-Token": {DemoSecretKey}}}
-		c.want("GET", "/api/org", nil, 200, "")
-		c.want("GET", "/api/dashboards/uid/scw-serverless-functions-overview", nil, 200, `"provisioned":true`)
-		c.want("DELETE", "/api/dashboards/uid/scw-serverless-functions-overview", nil, 400, "provisioned")
-		c.save("scw-serverless-functions-overview", "Mine", "", true, 400, "provisioned")
+	c := grafanaClient{t, s, grafanaPath + payments, http.Header{"X-Auth-Token": {DemoSecretKey}}}
+	c.want("GET", "/api/dashboards/uid/"+board, nil, 200, `"provisioned":true`)
+	c.want("GET", "/api/search?tag=scaleway", nil, 200, board)
+	c.want("DELETE", "/api/dashboards/uid/"+board, nil, 400, "provisioned")
+	c.save(board, "Mine", "", true, 400, "provisioned")
+	c.save("d", "D", "", false, 200, "success")
+	s.Update(func(a *Account) {
+		a.Dashboards = map[string]map[string]json.RawMessage{payments: {"scw-other": json.RawMessage(`{"title": "Other"}`)}}
+	})
+	if got := c.dashboards(); got != "/d D, /scw-other Other" {
+		t.Errorf("dashboards %s", got)
 	}
 }

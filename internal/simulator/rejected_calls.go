@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // ScalewayFunctionsDashboard is the uid of Scaleway's own dashboard of
@@ -31,17 +30,6 @@ func FunctionsDashboard(expr, unit, rate string) json.RawMessage {
 		panic(err) // of our own types
 	}
 	return encoded
-}
-
-// ShowDashboard puts a dashboard of Scaleway's own into the project's Grafana,
-// which has been opened once.
-func (p *Project) ShowDashboard(uid string, encoded json.RawMessage, now time.Time) {
-	var model map[string]any
-	if err := json.Unmarshal(encoded, &model); err != nil {
-		panic(err) // of our own types
-	}
-	p.Grafana.Provisioned = true
-	p.Grafana.AddScalewayDashboard(uid, model["title"].(string), model, now)
 }
 
 // gateway answers a call to a function's own host as the platform's does: a
