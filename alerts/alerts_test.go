@@ -101,10 +101,6 @@ func TestRules(t *testing.T) {
 
 // An alert that says too little at three in the morning does not get in.
 func TestEveryAlertSaysEnough(t *testing.T) {
-	defaults, err := config.Parse("", "", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	groups := map[string]bool{}
 	for _, file := range ruleFiles(t, allFiles...) {
 		for _, g := range load[ruleFile](t, file).Groups {
@@ -116,7 +112,7 @@ func TestEveryAlertSaysEnough(t *testing.T) {
 				t.Errorf("%s: group %s has %d rules; a ruler takes %d", file, g.Name, len(g.Rules), maxRulesOfGroup)
 			}
 			for _, r := range g.Rules {
-				for _, problem := range problems(r, defaults.Provision.RunbookBase) {
+				for _, problem := range problems(r) {
 					t.Errorf("%s: %s%s: %s", file, r.Alert, r.Record, problem)
 				}
 			}
@@ -131,7 +127,7 @@ var (
 	dashboard     = regexp.MustCompile(`^/d/(scwatch-|scw-serverless-functions-)`)
 )
 
-func problems(r rule, runbookBase string) (found []string) {
+func problems(r rule) (found []string) {
 	for _, m := range ranges.FindAllStringSubmatch(r.Expr, -1) {
 		if d, err := model.ParseDuration(m[1]); err != nil || time.Duration(d) < 10*time.Minute {
 			found = append(found, fmt.Sprintf("its range %s is shorter than the 10 minutes that pushed samples need", m[0]))
@@ -165,7 +161,7 @@ func problems(r rule, runbookBase string) (found []string) {
 			found = append(found, "its description does not tell the value")
 		}
 	}
-	if want := runbookBase + r.Alert + ".md"; r.Annotations["runbook_url"] != want {
+	if want := config.DefaultRunbookBase + r.Alert + ".md"; r.Annotations["runbook_url"] != want {
 		found = append(found, fmt.Sprintf("its runbook_url is %q, not %q", r.Annotations["runbook_url"], want))
 	}
 	if !dashboard.MatchString(r.Annotations["dashboard_url"]) {
@@ -183,6 +179,33 @@ func TestEveryRecordedSeriesIsUsed(t *testing.T) {
 		}
 	}
 }
+
+// docs/alerts.md says what must not be dropped before it is pushed.
+func TestTheMetricsThatRulesReadAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/alerts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(doc), "## What the rules read")
+	section, _, _ = strings.Cut(section, "\n## ")
+	documented := regexp.MustCompile("`(\\w+_\\w+)`").FindAllStringSubmatch(section, -1)
+	read := map[string]bool{}
+	for _, r := range rules(t, "*.yaml") {
+		for _, m := range metricName.FindAllStringSubmatch(r.Expr, -1) {
+			read[m[1]] = true
+		}
+	}
+	var names []string
+	for _, m := range documented {
+		names = append(names, m[1])
+	}
+	if want := slices.Sorted(maps.Keys(read)); !slices.Equal(names, want) {
+		t.Errorf("docs/alerts.md names\n%s\nthe rules read\n%s", strings.Join(names, " "), strings.Join(want, " "))
+	}
+}
+
+// metricName is a metric as scwatch exports it, no recorded one.
+var metricName = regexp.MustCompile(`(?m)(?:^|[^:\w])((?:scaleway|scwatch)_\w+)(?:[^:\w]|$)`)
 
 func TestScalewayTakesFewAlerts(t *testing.T) {
 	n := 0
@@ -318,7 +341,9 @@ func TestPagesAreGroupedByFunction(t *testing.T) {
 
 func TestTemplatesReadWellOnAPhone(t *testing.T) {
 	const one = `{"status":"firing","alerts":[
-		{"status":"firing","annotations":{"summary":"Anybody can call checkout.","description":"checkout is public since noon.","runbook_url":"https://example.com/a.md"}}]}`
+		{"status":"firing","annotations":{"summary":"Anybody can call checkout.","description":"checkout is public since noon.","runbook_url":"https://example.com/a.md","dashboard_url":"/d/scwatch-function?var-function=checkout"}}]}`
+	const linked = `{"status":"firing","alerts":[
+		{"status":"firing","annotations":{"summary":"Anybody can call checkout.","description":"checkout is public since noon.","dashboard_url":"https://grafana.example.com/d/scwatch-function"}}]}`
 	const mended = `{"status":"resolved","alerts":[{"status":"resolved","annotations":{"summary":"Anybody can call checkout."}}]}`
 	var many []string
 	for i := range 7 {
@@ -327,6 +352,7 @@ func TestTemplatesReadWellOnAPhone(t *testing.T) {
 	many = append(many, `{"status":"resolved","annotations":{"summary":"Alert 8."}}`)
 	for _, test := range []struct{ name, data, want string }{
 		{"one", one, "Anybody can call checkout.|Anybody can call checkout.\ncheckout is public since noon.\nWhat to do: https://example.com/a.md"},
+		{"with the dashboard's whole address", linked, "Anybody can call checkout.|Anybody can call checkout.\ncheckout is public since noon.\nDashboard: https://grafana.example.com/d/scwatch-function"},
 		{"mended", mended, "Resolved: Anybody can call checkout.|Resolved: Anybody can call checkout."},
 		{"many", `{"status":"firing","alerts":[` + strings.Join(many, ",") + `]}`,
 			"7 alerts: Alert 0.|Alert 0.\nIt is 0.\n\nAlert 1.\nIt is 1.\n\nAlert 2.\nIt is 2.\n\nAlert 3.\nIt is 3.\n\nAlert 4.\nIt is 4.\n\nand more: 7 in all\nResolved: Alert 8."},
