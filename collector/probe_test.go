@@ -171,6 +171,10 @@ func TestProbe(t *testing.T) {
 				t.Errorf("the function %s, which is not private, was called %d times", id, n)
 			}
 		}
+		w.after(15 * time.Minute) // the domains are known before the next round
+		if w.sim.Called("checkout.example.com") == 0 {
+			t.Error("a domain of a function's own was not called")
+		}
 		// The gateway lets everybody in, while the setting stays.
 		open := w.sim.Open("ops", "backup")
 		metrics = w.after(31 * time.Minute)
