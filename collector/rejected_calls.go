@@ -167,9 +167,9 @@ func (p *rejectedPlace) settle(m *method) {
 	source, attrs := sourceOfNone, p.unit.attrs()
 	if m != nil {
 		source = m.Source
-		attrs = append(attrs, "source", source, "found_by", m.FoundBy, "shape", m.Shape, "query", m.Query)
+		attrs = append(attrs, "counted_from", source, "found_by", m.FoundBy, "shape", m.Shape, "query", m.Query)
 	} else {
-		attrs = append(attrs, "source", source)
+		attrs = append(attrs, "counted_from", source)
 	}
 	if told := fmt.Sprint(attrs...); told != p.told {
 		p.told = told

@@ -230,8 +230,8 @@ func TestQueriesOfTheUsersOwn(t *testing.T) {
 	// The configuration is changed: what is in the state file is not used on.
 	s.config.MetricsQuery = ""
 	s.start()
-	if found, _ = s.at(now); s.poll.tally.Method != nil && s.poll.tally.Method.Shape == shapeCount {
-		t.Error("the query that is no longer configured is asked on")
+	if _, err := s.at(now); err != nil || s.poll.tally.Method != nil && s.poll.tally.Method.Shape == shapeCount {
+		t.Errorf("the query that is no longer configured is asked on (error %v)", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -99,7 +100,7 @@ func (c candidate) query(label string, values []string) (query string, codes []s
 		// Both metrics in one query: the rate has no status, which the last,
 		// empty alternative matches.
 		both := selector{matchers: []*labels.Matcher{
-			labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, regexp.QuoteMeta(c.status.name)+"|"+regexp.QuoteMeta(c.rate.name)),
+			labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, regexp.QuoteMeta(c.status.name)+"|"+regexp.QuoteMeta(c.rate.name)),
 		}}
 		return both.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives+"|")) + "[" + config.WindowVariable + "]", codes
 	}
@@ -189,7 +190,7 @@ const templateMark = "scwatch_template_variable"
 func panelSelectorOf(n *parser.VectorSelector, path []parser.Node) panelSelector {
 	s := panelSelector{selector: selector{name: n.Name}, counter: strings.HasSuffix(n.Name, "_total")}
 	for _, m := range n.LabelMatchers {
-		if m.Name == labels.MetricName {
+		if m.Name == model.MetricNameLabel {
 			if m.Type == labels.MatchEqual {
 				s.name = m.Value
 			}
