@@ -23,12 +23,14 @@ func TestProbeVerdicts(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"401":        {status(401), refused},
-		"403":        {status(403), refused},
-		"200":        {status(200), accepted},
-		"204":        {status(204), accepted},
-		"206":        {status(206), accepted},
-		"301":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusMovedPermanently) }, nothing},
+		"401": {status(401), refused},
+		"403": {status(403), refused},
+		"200": {status(200), accepted},
+		"204": {status(204), accepted},
+		"206": {status(206), accepted},
+		"301": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusMovedPermanently)
+		}, nothing},
 		"302 to 200": {redirectOnce, nothing},
 		"304":        {status(304), nothing},
 		"400":        {status(400), nothing},
