@@ -403,3 +403,44 @@ func TestBadAnswers(t *testing.T) {
 		})
 	}
 }
+
+// While a discovery fails it fails at every poll, wherever it begins anew; and
+// what it learned long ago is not held for true.
+func TestDiscoveryThatFails(t *testing.T) {
+	e := startEngine(t)
+	down := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not now", http.StatusTeapot) })
+	s := newStand(t, func(a *simulator.Account) { a.Storages[scalewayMetricsID] = down })
+	now := time.Now()
+	steady(e, "serverless_function_requests_total", "code", "403", counting, s.functions[0].ID, now)
+	at := now.Add(-50 * time.Minute)
+	if _, err := s.at(at); err != nil {
+		t.Fatal(err)
+	}
+	for minute := 1; minute < 40; minute++ {
+		if _, err := s.at(at.Add(time.Duration(minute) * time.Minute)); err == nil || !strings.Contains(err.Error(), "418") {
+			t.Fatalf("minute %d: error %v", minute, err)
+		}
+	}
+	s.sim.Update(func(a *simulator.Account) { // another one in its place
+		a.Storages["dddddddd-0000-4000-8000-00000000000f"] = e.handler()
+		a.Projects[0].DataSources[1].ID = "dddddddd-0000-4000-8000-00000000000f"
+	})
+	var found *RejectedCalls
+	for minute := 40; minute < 60; minute++ {
+		found, _ = s.at(at.Add(time.Duration(minute) * time.Minute))
+	}
+	if found == nil || found.Source != sourceOfMetrics {
+		t.Errorf("found %+v\n%s", found, s.log)
+	}
+	// A discovery that fails takes nothing from a source that works.
+	off := s.sim.Fault(simulator.Fault{Path: "/cockpit/v1/", Kind: simulator.Denied})
+	defer off()
+	for minute := 60; minute < 90; minute++ {
+		if found, err := s.at(at.Add(time.Duration(minute) * time.Minute)); err != nil || found.Source != sourceOfMetrics {
+			t.Fatalf("minute %d: %+v, error %v", minute, found, err)
+		}
+	}
+	if n := strings.Count(s.log.String(), "not all that may tell"); n != 1 {
+		t.Errorf("the failure is told %d times", n)
+	}
+}
