@@ -40,7 +40,7 @@ func (a *Account) Knock(namespace, name string, perSecond float64, now time.Time
 const demoMetric = "serverless_function_http_requests_total"
 
 // demoSpacing is how far apart its samples lie.
-const demoSpacing = 15 * time.Second
+const demoSpacing = 5 * time.Second
 
 var demoQuery = regexp.MustCompile(`^` + demoMetric + `(\{code=~"401\|403"\})?\[(\d+)s\]$`)
 
