@@ -96,15 +96,16 @@ func (c candidate) query(label string, values []string) (query string, codes []s
 	if !slices.ContainsFunc(values, isExact) {
 		alternatives, codes = `4xx|4XX`, classCodes
 	}
+	ofFunctions := labels.MustNewMatcher(labels.MatchNotEqual, labelResource, "") // sums beside them are of nobody
 	if c.shape == shapePercentage {
 		// Both metrics in one query: the rate has no status, which the last,
 		// empty alternative matches.
 		both := selector{matchers: []*labels.Matcher{
 			labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, regexp.QuoteMeta(c.status.name)+"|"+regexp.QuoteMeta(c.rate.name)),
 		}}
-		return both.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives+"|")) + "[" + config.WindowVariable + "]", codes
+		return both.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives+"|"), ofFunctions) + "[" + config.WindowVariable + "]", codes
 	}
-	return c.status.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives)) + "[" + config.WindowVariable + "]", codes
+	return c.status.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives), ofFunctions) + "[" + config.WindowVariable + "]", codes
 }
 
 // statusLabels are names of labels that hold a status, the likeliest first.
