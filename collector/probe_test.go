@@ -23,12 +23,14 @@ func TestProbeVerdicts(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"401":        {status(401), refused},
-		"403":        {status(403), refused},
-		"200":        {status(200), accepted},
-		"204":        {status(204), accepted},
-		"206":        {status(206), accepted},
-		"301":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 301) }, nothing},
+		"401": {status(401), refused},
+		"403": {status(403), refused},
+		"200": {status(200), accepted},
+		"204": {status(204), accepted},
+		"206": {status(206), accepted},
+		"301": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusMovedPermanently)
+		}, nothing},
 		"302 to 200": {redirectOnce, nothing},
 		"304":        {status(304), nothing},
 		"400":        {status(400), nothing},
@@ -170,6 +172,10 @@ func TestProbe(t *testing.T) {
 			if n := w.sim.Called(id); n != 0 {
 				t.Errorf("the function %s, which is not private, was called %d times", id, n)
 			}
+		}
+		w.after(15 * time.Minute) // the domains are known before the next round
+		if w.sim.Called("checkout.example.com") == 0 {
+			t.Error("a domain of a function's own was not called")
 		}
 		// The gateway lets everybody in, while the setting stays.
 		open := w.sim.Open("ops", "backup")

@@ -73,7 +73,9 @@ type rejectedPlace struct {
 
 	pace    pace
 	looked  time.Time      // when the source was last looked for to an end
-	answers map[string]any // of a discovery that goes on
+	began   time.Time      // when looking for it began, while it goes on
+	answers map[string]any // that it had so far
+	failed  error          // it met so far
 	told    string         // of the source
 	warned  string         // of what could not be looked into
 }
@@ -127,26 +129,35 @@ func (p *rejectedPlace) look(ctx context.Context, asked *calls, now time.Time) e
 	if since := now.Sub(p.looked); !p.looked.IsZero() && since >= 0 && since < p.again {
 		return nil
 	}
+	if since := now.Sub(p.began); p.began.IsZero() || since < 0 || since >= p.again {
+		clear(p.answers) // of a round that came to no end in all that time
+		p.began = now
+	}
 	d := discovery{cockpit: p.cockpit, api: p.api, config: p.config.RejectedCalls, unit: p.unit, calls: asked, now: now}
 	found, err := d.method(ctx)
 	inUse := p.tally.Method
 	switch {
 	case errors.Is(err, errLater) && inUse != nil:
 		return nil // counting goes on meanwhile
-	case err != nil:
+	case errors.Is(err, errLater):
+		return cmp.Or(p.failed, err) // what failed before has not worked yet
+	case err != nil && inUse == nil:
+		p.failed = err
 		return err
 	}
-	p.looked = now
-	clear(p.answers)
+	p.looked, p.began, p.failed = now, time.Time{}, nil
+	if err == nil {
+		err = d.uncertain
+	}
 	warning := ""
-	if d.uncertain != nil {
-		warning = fmt.Sprint("status ", statusOf(d.uncertain))
+	if err != nil {
+		warning = fmt.Sprint("status ", statusOf(err))
 	}
 	if warning != "" && warning != p.warned {
-		p.log.Warn("the dashboards of Scaleway, which may tell a better source of rejected calls, cannot be read", append(p.unit.attrs(), "err", d.uncertain)...)
+		p.log.Warn("not all that may tell rejected calls better can be read", append(p.unit.attrs(), "err", err)...)
 	}
 	p.warned = warning
-	if inUse != nil && d.there(inUse) && (found == nil || d.uncertain != nil) {
+	if inUse != nil && (err != nil || found == nil && d.there(inUse)) {
 		return nil
 	}
 	p.settle(found)
@@ -167,9 +178,9 @@ func (p *rejectedPlace) settle(m *method) {
 	source, attrs := sourceOfNone, p.unit.attrs()
 	if m != nil {
 		source = m.Source
-		attrs = append(attrs, "source", source, "found_by", m.FoundBy, "shape", m.Shape, "query", m.Query)
+		attrs = append(attrs, "counted_from", source, "found_by", m.FoundBy, "shape", m.Shape, "query", m.Query)
 	} else {
-		attrs = append(attrs, "source", source)
+		attrs = append(attrs, "counted_from", source)
 	}
 	if told := fmt.Sprint(attrs...); told != p.told {
 		p.told = told
@@ -227,7 +238,7 @@ func (p *rejectedPlace) ask(ctx context.Context, m *method, from, end time.Time)
 		found, err = countAnswers(all)
 	} else {
 		found, taken, err = m.countSamples(all, p.tally.Series, from, p.spacing())
-		if spacing, seen := spacingOf(all); seen && err == nil {
+		if spacing, seen := spacingOf(all); seen && err == nil && spacing != p.tally.Spacing {
 			p.fleet.tally(p.unit, func(t *tally) { t.Spacing = spacing })
 		}
 	}

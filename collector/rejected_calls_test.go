@@ -234,8 +234,8 @@ func TestQueriesOfTheUsersOwn(t *testing.T) {
 	// The configuration is changed: what is in the state file is not used on.
 	s.config.MetricsQuery = ""
 	s.start()
-	if found, _ = s.at(now); s.poll.tally.Method != nil && s.poll.tally.Method.Shape == shapeCount {
-		t.Error("the query that is no longer configured is asked on")
+	if _, err := s.at(now); err != nil || s.poll.tally.Method != nil && s.poll.tally.Method.Shape == shapeCount {
+		t.Errorf("the query that is no longer configured is asked on (error %v)", err)
 	}
 }
 
@@ -332,5 +332,39 @@ func TestTokenFiles(t *testing.T) {
 	os.Remove(file)
 	if err := poll(6); err == nil || !strings.Contains(err.Error(), "no such file") || !strings.Contains(err.Error(), "rejected_calls.token_files") {
 		t.Errorf("without the file: %v", err)
+	}
+}
+
+// A series that was silent when counting began is not new when it comes back.
+func TestSilentSeries(t *testing.T) {
+	e := startEngine(t)
+	s := newStand(t, func(a *simulator.Account) { a.Storages[scalewayMetricsID] = e.handler() })
+	now := time.Now()
+	calls := func(function string, at time.Time, value float64) {
+		e.write([]written{{map[string]string{"__name__": "serverless_function_requests_total", "code": "403", "resource_id": function}, at, value}})
+	}
+	for minute := -50; minute < 0; minute++ {
+		at := now.Add(time.Duration(minute) * time.Minute)
+		if minute < -40 {
+			calls(s.functions[0].ID, at, 5000)
+		}
+		if minute > -10 {
+			calls(s.functions[0].ID, at, 5007)
+			calls("deleted long ago", at, float64(minute+10))
+		}
+		calls(s.functions[1].ID, at, float64(minute+50))
+	}
+	var found *RejectedCalls
+	for minute := -20; minute < 5; minute++ {
+		var err error
+		if found, err = s.at(now.Add(time.Duration(minute) * time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := found.Counts[s.functions[0].ID]["403"]; got != 7 {
+		t.Errorf("the series that came back brought %g, want 7", got)
+	}
+	if len(found.Counts) != len(s.functions) {
+		t.Errorf("%d functions have counts, and %d there are", len(found.Counts), len(s.functions))
 	}
 }

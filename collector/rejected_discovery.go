@@ -247,6 +247,12 @@ func (d *discovery) onDashboards(ctx context.Context) ([]candidate, error) {
 		return nil, err
 	}
 	base = strings.TrimSuffix(base, "/")
+	// A Cockpit's Grafana does not exist before this is asked of it.
+	if _, err := once(d.calls, "open", func() ([]byte, error) {
+		return d.cockpit.ask(ctx, question{unit: d.unit, attempted: "open the Grafana of project " + d.unit.ProjectID, address: base + "/api/org"})
+	}); err != nil {
+		return nil, err
+	}
 	board, err := d.dashboard(ctx, base, functionsDashboard)
 	if err != nil || board != nil {
 		return board.candidates(), err

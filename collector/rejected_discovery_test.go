@@ -24,43 +24,43 @@ func TestPanels(t *testing.T) {
 		"the rate of a counter": {
 			expr:   `sum by (code) (rate(scw_function_calls_total{resource_id=~"$resource_id", region="${region}"}[$__rate_interval]))`,
 			metric: "scw_function_calls_total", label: "code", shape: shapeCounter,
-			ask: `scw_function_calls_total{code=~"401|403"}[$window]`,
+			ask: `scw_function_calls_total{code=~"401|403",resource_id!=""}[$window]`,
 		},
 		"a share that is worked out of a counter": {
 			expr:   `100 * sum by (status_code) (increase(calls{resource_type="serverless_function", resource_id="$id"}[${__interval}])) / ignoring(status_code) group_left sum(increase(calls[5m]))`,
 			unit:   "percent",
 			metric: "calls", label: "status_code", shape: shapeCounter,
-			ask: `calls{resource_type="serverless_function",status_code=~"401|403"}[$window]`,
+			ask: `calls{resource_id!="",resource_type="serverless_function",status_code=~"401|403"}[$window]`,
 		},
 		"calls a second": {
 			expr:   `sum by (response_code) (serverless_function_responses_per_second{resource_name="[[function]]"})`,
 			metric: "serverless_function_responses_per_second", label: "response_code", shape: shapeRate,
-			ask: `serverless_function_responses_per_second{response_code=~"401|403"}[$window]`,
+			ask: `serverless_function_responses_per_second{resource_id!="",response_code=~"401|403"}[$window]`,
 		},
 		"calls a second, by the unit": {
 			expr: `avg by (code) (serverless_function_responses)`, unit: "reqps",
 			metric: "serverless_function_responses", label: "code", shape: shapeRate,
-			ask: `serverless_function_responses{code=~"401|403"}[$window]`,
+			ask: `serverless_function_responses{code=~"401|403",resource_id!=""}[$window]`,
 		},
 		"a percentage": {
 			expr: `avg by (code) (serverless_function_response_status_code_percentage{resource_id=~"$resource_id"})`, unit: "percent",
 			metric: "serverless_function_response_status_code_percentage", label: "code", shape: shapePercentage, scale: 0.01,
-			ask: `{__name__=~"serverless_function_response_status_code_percentage|serverless_function_requests_per_second",code=~"401|403|"}[$window]`,
+			ask: `{__name__=~"serverless_function_response_status_code_percentage|serverless_function_requests_per_second",code=~"401|403|",resource_id!=""}[$window]`,
 		},
 		"a part of one": {
 			expr: `avg by (code) (serverless_function_response_status)`, unit: "percentunit",
 			metric: "serverless_function_response_status", label: "code", shape: shapePercentage, scale: 1,
-			ask: `{__name__=~"serverless_function_response_status|serverless_function_requests_per_second",code=~"401|403|"}[$window]`,
+			ask: `{__name__=~"serverless_function_response_status|serverless_function_requests_per_second",code=~"401|403|",resource_id!=""}[$window]`,
 		},
 		"a label that the legend names": {
 			expr:   `rate(calls_total{resource_id="$id"}[5m])`,
 			metric: "calls_total", label: "code", shape: shapeCounter,
-			ask: `calls_total{code=~"401|403"}[$window]`,
+			ask: `calls_total{code=~"401|403",resource_id!=""}[$window]`,
 		},
 		"a label that a matcher names": {
 			expr:   `sum(rate(calls_total{status=~"4.."}[5m]))`,
 			metric: "calls_total", label: "status", shape: shapeCounter,
-			ask: `calls_total{status=~"401|403"}[$window]`,
+			ask: `calls_total{resource_id!="",status=~"401|403"}[$window]`,
 		},
 		"not PromQL":       {expr: `SELECT * FROM calls`},
 		"of unknown shape": {expr: `sum by (code) (some_gauge)`},
@@ -118,7 +118,10 @@ func TestStatusLabel(t *testing.T) {
 // 15 s over the last half hour.
 func steady(e *engine, metric, label, code string, value func(second int) float64, function string, end time.Time) {
 	for at := end.Add(-30 * time.Minute); !at.After(end); at = at.Add(15 * time.Second) {
-		labels := map[string]string{"__name__": metric, "resource_id": function}
+		labels := map[string]string{"__name__": metric}
+		if function != "" {
+			labels["resource_id"] = function
+		}
 		if label != "" {
 			labels[label] = code
 		}
@@ -158,6 +161,7 @@ func TestDiscovery(t *testing.T) {
 		"a dashboard of percentages": {
 			write: func(e *engine, f string, end time.Time) {
 				steady(e, "scw_fnc_share", "code", "403", constant(25), f, end)
+				steady(e, "scw_fnc_share", "", "", constant(100), f, end) // of all together
 				steady(e, "scw_fnc_requests_per_second", "", "", constant(4), f, end)
 			},
 			dashboard: simulator.FunctionsDashboard(`avg by (code) (scw_fnc_share)`, "percent", "sum(scw_fnc_requests_per_second)"),
@@ -167,6 +171,7 @@ func TestDiscovery(t *testing.T) {
 			write: func(e *engine, f string, end time.Time) {
 				steady(e, "serverless_function_status", "status", "ready", constant(1), f, end)
 				steady(e, "serverless_function_responses_total", "code", "403", counting, f, end)
+				steady(e, "serverless_function_responses_total", "code", "403", counting, "", end) // of all together
 			},
 			dashboard: simulator.FunctionsDashboard(`sum by (code) (gone_total)`, "", "x"),
 			code:      "403", foundBy: "the names of its series",
@@ -201,7 +206,6 @@ func TestDiscovery(t *testing.T) {
 			e := startEngine(t)
 			s := newStand(t, func(a *simulator.Account) {
 				a.Storages[scalewayMetricsID] = e.handler()
-				a.Project(simulator.DemoHome).Grafana.Provisioned = true
 				if test.dashboard != nil {
 					a.Dashboards[simulator.DemoHome] = map[string]json.RawMessage{cmp.Or(test.uid, simulator.ScalewayFunctionsDashboard): test.dashboard}
 				}
@@ -401,5 +405,46 @@ func TestBadAnswers(t *testing.T) {
 				t.Error("the error holds the key")
 			}
 		})
+	}
+}
+
+// While a discovery fails it fails at every poll, wherever it begins anew; and
+// what it learned long ago is not held for true.
+func TestDiscoveryThatFails(t *testing.T) {
+	e := startEngine(t)
+	down := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not now", http.StatusTeapot) })
+	s := newStand(t, func(a *simulator.Account) { a.Storages[scalewayMetricsID] = down })
+	now := time.Now()
+	steady(e, "serverless_function_requests_total", "code", "403", counting, s.functions[0].ID, now)
+	at := now.Add(-50 * time.Minute)
+	if _, err := s.at(at); err != nil {
+		t.Fatal(err)
+	}
+	for minute := 1; minute < 40; minute++ {
+		if _, err := s.at(at.Add(time.Duration(minute) * time.Minute)); err == nil || !strings.Contains(err.Error(), "418") {
+			t.Fatalf("minute %d: error %v", minute, err)
+		}
+	}
+	s.sim.Update(func(a *simulator.Account) { // another one in its place
+		a.Storages["dddddddd-0000-4000-8000-00000000000f"] = e.handler()
+		a.Projects[0].DataSources[1].ID = "dddddddd-0000-4000-8000-00000000000f"
+	})
+	var found *RejectedCalls
+	for minute := 40; minute < 60; minute++ {
+		found, _ = s.at(at.Add(time.Duration(minute) * time.Minute))
+	}
+	if found == nil || found.Source != sourceOfMetrics {
+		t.Errorf("found %+v\n%s", found, s.log)
+	}
+	// A discovery that fails takes nothing from a source that works.
+	off := s.sim.Fault(simulator.Fault{Path: "/cockpit/v1/", Kind: simulator.Denied})
+	defer off()
+	for minute := 60; minute < 90; minute++ {
+		if found, err := s.at(at.Add(time.Duration(minute) * time.Minute)); err != nil || found.Source != sourceOfMetrics {
+			t.Fatalf("minute %d: %+v, error %v", minute, found, err)
+		}
+	}
+	if n := strings.Count(s.log.String(), "not all that may tell"); n != 1 {
+		t.Errorf("the failure is told %d times", n)
 	}
 }

@@ -9,13 +9,11 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -29,6 +27,7 @@ import (
 
 	"github.com/scwatch/scwatch/internal/config"
 	"github.com/scwatch/scwatch/internal/httpclient"
+	"github.com/scwatch/scwatch/internal/prometheustest"
 	"github.com/scwatch/scwatch/internal/simulator"
 )
 
@@ -38,43 +37,7 @@ type engine struct {
 	base string
 }
 
-func startEngine(t testing.TB) *engine {
-	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
-	var log bytes.Buffer
-	server := exec.Command("prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+address, "--web.enable-remote-write-receiver")
-	server.Dir = dir // it keeps a file of its queries there
-	server.Stderr = &log
-	if err := server.Start(); err != nil {
-		t.Fatalf("prometheus (Debian's package prometheus): %v", err)
-	}
-	t.Cleanup(func() {
-		server.Process.Kill()
-		server.Wait()
-	})
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if resp, err := http.Get("http://" + address + "/-/ready"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return &engine{t, "http://" + address}
-			}
-		}
-		if time.Now().After(end) {
-			t.Fatalf("prometheus is not ready after 30 s:\n%s", &log)
-		}
-	}
-}
+func startEngine(t testing.TB) *engine { return &engine{t, prometheustest.Start(t)} }
 
 // write adds samples to series, the labels of which are name, value, …
 func (e *engine) write(all []written) {

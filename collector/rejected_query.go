@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -95,15 +96,16 @@ func (c candidate) query(label string, values []string) (query string, codes []s
 	if !slices.ContainsFunc(values, isExact) {
 		alternatives, codes = `4xx|4XX`, classCodes
 	}
+	ofFunctions := labels.MustNewMatcher(labels.MatchNotEqual, labelResource, "") // sums beside them are of nobody
 	if c.shape == shapePercentage {
 		// Both metrics in one query: the rate has no status, which the last,
 		// empty alternative matches.
 		both := selector{matchers: []*labels.Matcher{
-			labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, regexp.QuoteMeta(c.status.name)+"|"+regexp.QuoteMeta(c.rate.name)),
+			labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, regexp.QuoteMeta(c.status.name)+"|"+regexp.QuoteMeta(c.rate.name)),
 		}}
-		return both.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives+"|")) + "[" + config.WindowVariable + "]", codes
+		return both.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives+"|"), ofFunctions) + "[" + config.WindowVariable + "]", codes
 	}
-	return c.status.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives)) + "[" + config.WindowVariable + "]", codes
+	return c.status.with(labels.MustNewMatcher(labels.MatchRegexp, label, alternatives), ofFunctions) + "[" + config.WindowVariable + "]", codes
 }
 
 // statusLabels are names of labels that hold a status, the likeliest first.
@@ -189,7 +191,7 @@ const templateMark = "scwatch_template_variable"
 func panelSelectorOf(n *parser.VectorSelector, path []parser.Node) panelSelector {
 	s := panelSelector{selector: selector{name: n.Name}, counter: strings.HasSuffix(n.Name, "_total")}
 	for _, m := range n.LabelMatchers {
-		if m.Name == labels.MetricName {
+		if m.Name == model.MetricNameLabel {
 			if m.Type == labels.MatchEqual {
 				s.name = m.Value
 			}

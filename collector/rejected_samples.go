@@ -121,8 +121,8 @@ func (m *method) countSamples(all []series, last map[string]reading, from time.T
 	found, taken := counts{}, map[string]reading{}
 	rates := m.rates(all)
 	for _, s := range all {
-		if m.Shape == shapePercentage && s.labels["__name__"] != m.Metric {
-			continue
+		if m.Shape == shapePercentage && (s.labels["__name__"] != m.Metric || s.labels[m.CodeLabel] == "") {
+			continue // a rate, or a percentage of no status
 		}
 		function, code := s.labels[labelResource], strings.ToLower(s.labels[m.CodeLabel])
 		key := s.key()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,11 +36,22 @@ type sentProbe struct {
 }
 
 // How long a reading and a probe are waited for. A series that comes back later
-// than readingKept is a new one.
+// than its reading is kept is a new one. Instances come and go, and never come
+// back; a function that nobody calls for a week does.
 const (
-	readingKept = 24 * time.Hour
-	probeKept   = 10 * time.Minute
+	readingKept         = 30 * 24 * time.Hour
+	instanceReadingKept = time.Hour
+	probeKept           = 10 * time.Minute
 )
+
+// outdated tells whether a reading is no longer waited for.
+func outdated(series string, r reading, now time.Time) bool {
+	kept := readingKept
+	if strings.Contains(series, labelInstance) {
+		kept = instanceReadingKept
+	}
+	return now.UnixMilli()-r.At > kept.Milliseconds()
+}
 
 // use changes how the place is counted, from where it was counted so far.
 func (t *tally) use(m *method) {
@@ -93,7 +105,7 @@ func (t *tally) add(found counts, taken map[string]reading, functions []Function
 	}
 	maps.Copy(t.Series, taken)
 	t.Counted = end
-	maps.DeleteFunc(t.Series, func(_ string, r reading) bool { return end.UnixMilli()-r.At > readingKept.Milliseconds() })
+	maps.DeleteFunc(t.Series, func(series string, r reading) bool { return outdated(series, r, end) })
 	t.forgetProbes(end)
 }
 

@@ -275,3 +275,24 @@ func TestProbesAreTakenOff(t *testing.T) {
 		}
 	}
 }
+
+// A function begins at zero when it is listed, whatever came of it before.
+func TestNewFunctionsBeginAtZero(t *testing.T) {
+	tl := &tally{Method: &method{Source: sourceOfMetrics, Codes: exactCodes}}
+	found := counts{}
+	found.add("old", "403", 1)
+	found.add("new", "403", 2)
+	tl.add(found, nil, []Function{{ID: "old"}}, noon)
+	tl.add(nil, nil, []Function{{ID: "old"}, {ID: "new"}}, noon)
+	if got := tl.whole(); got["old"]["403"] != 1 || got["new"]["403"] != 0 || len(got["new"]) != 2 {
+		t.Errorf("counts %v", got)
+	}
+	tl.add(found, nil, []Function{{ID: "new"}}, noon.Add(time.Minute))
+	if got := tl.whole(); got["old"] != nil || got["new"]["403"] != 2 {
+		t.Errorf("after a deletion %v", got)
+	}
+	tl.add(found, nil, nil, noon.Add(2*time.Minute)) // it is not known which there are
+	if got := tl.whole(); got["new"]["403"] != 4 {
+		t.Errorf("without a listing %v", got)
+	}
+}

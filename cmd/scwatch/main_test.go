@@ -65,6 +65,7 @@ func TestScripts(t *testing.T) {
 			"sources":   setSources,
 			"config":    configurePrometheus,
 			"timeless":  timeless,
+			"knock":     knock,
 		},
 	})
 }
@@ -121,6 +122,14 @@ func editRules(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
+// knock: knock NAMESPACE FUNCTION CALLS calls a function without a token, within
+// a second.
+func knock(ts *testscript.TestScript, _ bool, args []string) {
+	calls, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	sim(ts).Update(func(a *simulator.Account) { a.Knock(args[0], args[1], float64(calls), time.Now(), time.Second) })
+}
+
 // findPort: freeport NAME sets the variable NAME to a port that is free.
 func findPort(ts *testscript.TestScript, _ bool, args []string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -153,11 +162,11 @@ func runAndExit(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// sendSignal: signal TERM|INT|HUP to the last program in the background.
+// sendSignal: signal TERM|INT|HUP|KILL to the last program in the background.
 func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 	running := ts.BackgroundCmds()
 	ts.Check(running[len(running)-1].Process.Signal(map[string]os.Signal{
-		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP,
+		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL,
 	}[args[0]]))
 }
 

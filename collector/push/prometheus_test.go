@@ -8,14 +8,10 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -24,45 +20,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
-)
 
-// startPrometheus runs Debian's prometheus as a receiver and returns its URL.
-func startPrometheus(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
-	var log bytes.Buffer
-	server := exec.Command("prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+address, "--web.enable-remote-write-receiver")
-	server.Stderr = &log
-	if err := server.Start(); err != nil {
-		t.Fatalf("prometheus (Debian's package prometheus): %v", err)
-	}
-	t.Cleanup(func() {
-		server.Process.Kill()
-		server.Wait()
-	})
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if resp, err := http.Get("http://" + address + "/-/ready"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return "http://" + address
-			}
-		}
-		if time.Now().After(end) {
-			t.Fatalf("prometheus is not ready after 30 s:\n%s", &log)
-		}
-	}
-}
+	"github.com/scwatch/scwatch/internal/prometheustest"
+)
 
 // world is what /metrics would show as time goes by.
 type world struct {
@@ -139,7 +99,7 @@ func TestPrometheusShowsWhatThereWas(t *testing.T) {
 	for _, heartbeat := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
 		t.Run(heartbeat.String(), func(t *testing.T) {
 			t.Parallel()
-			base := startPrometheus(t)
+			base := prometheustest.Start(t)
 			target, _ := url.Parse(base)
 			proxy := httputil.NewSingleHostReverseProxy(target)
 			var mood, refused atomic.Int64 // how many requests go wrong, each in another way
@@ -257,7 +217,7 @@ func TestPrometheusShowsWhatThereWas(t *testing.T) {
 
 // A series that the receiver refuses takes no other with it.
 func TestPrometheusRefusesOneSeries(t *testing.T) {
-	base := startPrometheus(t)
+	base := prometheustest.Start(t)
 	w := &world{values: map[string]float64{"good": 1, "better": 2, "best": 3, "fine": 4, "well": 5}}
 	metrics := NewMetrics(prometheus.NewRegistry())
 	var log bytes.Buffer

@@ -17,7 +17,7 @@ type Config struct {
 	Scaleway           Scaleway      `yaml:"scaleway" doc:"What is watched."`
 	Cockpit            Cockpit       `yaml:"cockpit" doc:"The home: the project and region whose Cockpit takes scwatch's metrics, rules, routes and dashboards."`
 	Collect            Collect       `yaml:"collect" doc:"How the Scaleway API is polled."`
-	RejectedCalls      RejectedCalls `yaml:"rejected_calls" doc:"Where the number of refused calls comes from."`
+	RejectedCalls      RejectedCalls `yaml:"rejected_calls" doc:"Where the number of refused calls comes from; see [rejected-calls.md](rejected-calls.md)."`
 	Exceptions         []Exception   `yaml:"exceptions" default:"[]" doc:"Findings that somebody answers for, until a day. An exception covers what all of its selectors match."`
 	ExceptionsFromTags bool          `yaml:"exceptions_from_tags" default:"false" doc:"The function tag \"scwatch-allow=<check>\" excepts that check, with the team as owner."`
 	Push               Push          `yaml:"push" doc:"How samples get into Cockpit, or into another remote-write receiver."`

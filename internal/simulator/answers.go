@@ -40,9 +40,9 @@ func (a *Account) Knock(namespace, name string, perSecond float64, now time.Time
 const demoMetric = "serverless_function_http_requests_total"
 
 // demoSpacing is how far apart its samples lie.
-const demoSpacing = 15 * time.Second
+const demoSpacing = 5 * time.Second
 
-var demoQuery = regexp.MustCompile(`^` + demoMetric + `(\{code=~"401\|403"\})?\[(\d+)s\]$`)
+var demoQuery = regexp.MustCompile(`^` + demoMetric + `(\{code=~"401\|403",resource_id!=""\})?\[(\d+)s\]$`)
 
 // fixedMetrics answers for a project's Scaleway Metrics in a region.
 func (s *Server) fixedMetrics(projectID, region string) http.Handler {

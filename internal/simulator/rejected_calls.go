@@ -3,7 +3,7 @@ package simulator
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
+	"slices"
 )
 
 // ScalewayFunctionsDashboard is the uid of Scaleway's own dashboard of
@@ -32,10 +32,10 @@ func FunctionsDashboard(expr, unit, rate string) json.RawMessage {
 	return encoded
 }
 
-// gateway answers a call to a function's own host as the platform's does: a
-// private function without a good token is not started.
+// gateway answers a call to a function's host, or to a domain of its own, as the
+// platform's does: a private function without a good token is not started.
 func (s *Server) gateway(w http.ResponseWriter, r *http.Request) bool {
-	if !strings.Contains(r.Host, ".functions.fnc.") { // no lock for all others
+	if r.URL.Path != "/" { // where no API answers
 		return false
 	}
 	s.mu.Lock()
@@ -44,16 +44,17 @@ func (s *Server) gateway(w http.ResponseWriter, r *http.Request) bool {
 		for n := range p.Namespaces {
 			ns := &p.Namespaces[n]
 			for f := range ns.Functions {
-				if fn := &ns.Functions[f]; domainName(ns, fn) == r.Host {
+				fn := &ns.Functions[f]
+				if domainName(ns, fn) == r.Host || slices.ContainsFunc(fn.Domains, func(d Domain) bool { return d.Hostname == r.Host }) {
 					s.called[fn.ID]++
+					s.called[r.Host]++
 					answerCall(w, fn, s.open[fn.ID] || s.authenticated(r.Header.Get("X-Auth-Token")))
 					return true
 				}
 			}
 		}
 	}
-	http.Error(w, "no function is there", http.StatusNotFound)
-	return true
+	return false
 }
 
 func answerCall(w http.ResponseWriter, f *Function, token bool) {
@@ -81,9 +82,10 @@ func (s *Server) Open(namespace, name string) (end func()) {
 	}
 }
 
-// Called returns how often a function's host was called.
-func (s *Server) Called(functionID string) int {
+// Called returns how often a function was called, by its ID or by one of its
+// hosts.
+func (s *Server) Called(functionOrHost string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.called[functionID]
+	return s.called[functionOrHost]
 }

@@ -23,7 +23,7 @@ type Server struct {
 	account  *Account
 	faults   []*fault
 	requests map[string]int
-	called   map[string]int  // by the function's ID
+	called   map[string]int  // functions, by ID and by host
 	open     map[string]bool // functions that let everybody in
 	served   int
 	closing  chan struct{}
