@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,16 @@ func newDrift(reg prometheus.Registerer) *prometheus.GaugeVec {
 	}, []string{"kind"})
 	reg.MustRegister(drift)
 	return drift
+}
+
+// checkDefinitions finds what is wrong with the definitions that the daemon is to
+// compare.
+func checkDefinitions(c *config.Config, env config.Environment) error {
+	if !c.Provision.Watch {
+		return nil
+	}
+	_, err := loadDefinitions(c, true, env)
+	return errors.Join(c.RequireTargets(), err)
 }
 
 // compareTimeout bounds one comparison.

@@ -81,7 +81,7 @@ func prepare(o options, p process) (*provisioner.Provisioner, error) {
 }
 
 func newProvisioner(c *config.Config, credentials config.Credentials, allowEmpty bool, env config.Environment, requests *httpclient.Metrics) (*provisioner.Provisioner, error) {
-	defs, err := provisioner.Load(c, provisioner.Options{Builtin: builtin(), Env: env, Metrics: metricNames(), AllowEmpty: allowEmpty})
+	defs, err := loadDefinitions(c, allowEmpty, env)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
@@ -94,6 +94,10 @@ func newProvisioner(c *config.Config, credentials config.Credentials, allowEmpty
 		}),
 		APIURL: credentials.APIURL, SecretKey: credentials.SecretKey, GrafanaToken: config.NewSecret(env(grafanaToken)),
 	}), nil
+}
+
+func loadDefinitions(c *config.Config, allowEmpty bool, env config.Environment) (*provisioner.Definitions, error) {
+	return provisioner.Load(c, provisioner.Options{Builtin: builtin(), Env: env, Metrics: metricNames(), AllowEmpty: allowEmpty})
 }
 
 // makePlan is plan's, apply's and destroy's way to one.

@@ -32,7 +32,7 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 	log := o.logger(p)
 	settings, credentials, err := config.Read(o.configFile, p.env, collector.CheckIDs())
 	if err == nil {
-		err = checkPromises(settings)
+		err = checkDefinitions(settings, p.env)
 	}
 	if err := errors.Join(err, checkWebConfig(o.webConfigFile), checkStorage(o.storagePath)); err != nil {
 		return &exitError{exitUsage, err}
@@ -86,16 +86,6 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
 	}
-}
-
-// checkPromises refuses what this version reads and cannot do yet: a daemon that
-// left it out without a word would be believed to do it.
-func checkPromises(c *config.Config) error {
-	var errs []error
-	if c.Provision.Watch {
-		errs = append(errs, c.RequireTargets())
-	}
-	return errors.Join(errs...)
 }
 
 // checkWebConfig finds what is wrong with --web.config.file.

@@ -162,7 +162,7 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 func (w *watch) reload(ctx context.Context) error {
 	c, credentials, err := config.Read(w.file, w.env, collector.CheckIDs())
 	if err == nil {
-		err = checkPromises(c)
+		err = checkDefinitions(c, w.env)
 	}
 	if err == nil {
 		err = w.start(ctx, c, credentials)
