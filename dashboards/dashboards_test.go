@@ -133,9 +133,10 @@ var (
 	reference = regexp.MustCompile(`\$(?:\{(\w+)(?:\.[^}]*)?(?::\w+)?\}|(\w+))`)
 )
 
-// What Grafana's own linter asks, and what is a rule here. Unlike it, ranges are
-// fixed: samples that are pushed may lie four minutes apart, while the least
-// $__rate_interval of a data source is a minute.
+// What Grafana's own linter asks, and what is a rule here. Unlike there, ranges
+// are fixed: samples that are pushed may lie four minutes apart, while the least
+// $__rate_interval of a data source is a minute. Annotations have both, because
+// Grafana asks for a hundred points of them, however long the time.
 func TestLint(t *testing.T) {
 	for file, m := range load(t) {
 		fail := func(format string, args ...any) { t.Helper(); t.Errorf(file+": "+format, args...) }
@@ -145,7 +146,7 @@ func TestLint(t *testing.T) {
 		if m.Spec.Title == "" || !slices.Contains(m.Spec.Tags, "scwatch") || m.Spec.Editable || m.Spec.SchemaVersion < 36 || m.Spec.SchemaVersion > 38 {
 			fail("title %q, tags %v, editable %v, schemaVersion %d", m.Spec.Title, m.Spec.Tags, m.Spec.Editable, m.Spec.SchemaVersion)
 		}
-		names := []string{"__range", "__url_time_range", "__data", "__value"}
+		names := []string{"__range", "__rate_interval", "__url_time_range", "__data", "__value"}
 		sources := map[string]string{} // type by the reference to it
 		for _, v := range m.Spec.Templating.List {
 			names = append(names, v.Name)
@@ -283,7 +284,7 @@ func substitute(text string, values map[string]string) string {
 		switch value, ok := values[name]; {
 		case ok:
 			return value
-		case name == "__range":
+		case name == "__range" || name == "__rate_interval":
 			return "1h"
 		case regexp.MustCompile(`^\d$`).MatchString(name): // of label_replace
 			return found
