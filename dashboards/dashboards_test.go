@@ -53,6 +53,8 @@ type panel struct {
 	Type, Title, Description string
 	GridPos                  struct{ X, Y, W, H int } `yaml:"gridPos"`
 	Datasource               source
+	MaxDataPoints            int `yaml:"maxDataPoints"`
+	Interval                 string
 	Targets                  []target
 	Panels                   []panel
 	FieldConfig              struct {
@@ -134,9 +136,10 @@ var (
 )
 
 // What Grafana's own linter asks, and what is a rule here. Unlike there, ranges
-// are fixed: samples that are pushed may lie four minutes apart, while the least
-// $__rate_interval of a data source is a minute. Annotations have both, because
-// Grafana asks for a hundred points of them, however long the time.
+// are fixed, unless a panel's points lie far apart: samples that are pushed may
+// lie four minutes apart, while the least $__rate_interval of a data source is a
+// minute. Annotations have both, because Grafana asks for a hundred points of
+// them, however long the time.
 func TestLint(t *testing.T) {
 	for file, m := range load(t) {
 		fail := func(format string, args ...any) { t.Helper(); t.Errorf(file+": "+format, args...) }
@@ -210,6 +213,9 @@ func TestLint(t *testing.T) {
 				refs[q.RefID] = true
 				if kind := sources[q.Datasource.UID]; kind == "" || kind != q.Datasource.Type || q.Datasource != p.Datasource {
 					fail("it asks %v and %v, which are no variables of their type", p.Datasource, q.Datasource)
+				}
+				if step, _ := time.ParseDuration(p.Interval); strings.Contains(q.Expr, "$__rate_interval") && step < 10*time.Minute {
+					fail("its points may lie %s apart, within which there may be no two samples", step)
 				}
 				if q.Datasource.Type == "prometheus" {
 					lintQuery(q.Expr, fail)
