@@ -206,36 +206,37 @@ func checkVariable(t *testing.T, base string, v variable) {
 		return
 	}
 	query := v.Query.(map[string]any)["query"].(string)
-	if parts := labelValues.FindStringSubmatch(query); parts != nil {
-		selector := regexp.MustCompile(`=~?"\$`).ReplaceAllString(parts[1], `=~"$$`)
-		for _, series := range ask(t, base, substitute(selector, nil), true) {
-			if series[parts[2]] == "" {
-				t.Errorf("%s: %v has no %s", v.Name, series, parts[2])
-			}
-			return
-		}
+	asks := strings.TrimSuffix(strings.TrimPrefix(query, "query_result("), ")")
+	parts := labelValues.FindStringSubmatch(query)
+	if parts != nil {
+		asks = regexp.MustCompile(`=~?"\$`).ReplaceAllString(parts[1], `=~"$$`)
+	}
+	all := ask(t, base, substitute(asks, nil), true)
+	if len(all) == 0 {
 		t.Errorf("%s: no series: %s", v.Name, query)
 		return
 	}
-	inner := strings.TrimSuffix(strings.TrimPrefix(query, "query_result("), ")")
-	form := regexp.MustCompile(strings.TrimSuffix(strings.TrimPrefix(v.Regex, "/"), "/g"))
-	for _, series := range ask(t, base, inner, true) {
-		var pairs []string
-		for _, name := range slices.Sorted(maps.Keys(series)) {
-			pairs = append(pairs, fmt.Sprintf("%s=%q", name, series[name]))
-		}
-		got := map[string]string{}
-		for _, match := range form.FindAllStringSubmatch("{"+strings.Join(pairs, ", ")+"} 1 1700000000000", -1) {
-			for i, name := range form.SubexpNames() {
-				got[name] += match[i]
-			}
-		}
-		if got["text"] != series["project"] || got["value"] != series["project_id"] {
-			t.Errorf("%s: its regex takes %v of %v", v.Name, got, series)
+	series := all[0]
+	if parts != nil {
+		if series[parts[2]] == "" {
+			t.Errorf("%s: %v has no %s", v.Name, series, parts[2])
 		}
 		return
 	}
-	t.Errorf("%s: no series: %s", v.Name, query)
+	form := regexp.MustCompile(strings.TrimSuffix(strings.TrimPrefix(v.Regex, "/"), "/g"))
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(series)) {
+		pairs = append(pairs, fmt.Sprintf("%s=%q", name, series[name]))
+	}
+	got := map[string]string{}
+	for _, match := range form.FindAllStringSubmatch("{"+strings.Join(pairs, ", ")+"} 1 1700000000000", -1) {
+		for i, name := range form.SubexpNames() {
+			got[name] += match[i]
+		}
+	}
+	if got["text"] != series["project"] || got["value"] != series["project_id"] {
+		t.Errorf("%s: its regex takes %v of %v", v.Name, got, series)
+	}
 }
 
 // startPrometheus runs Debian's prometheus, which scrapes the demo and a page of
