@@ -53,6 +53,8 @@ type panel struct {
 	Type, Title, Description string
 	GridPos                  struct{ X, Y, W, H int } `yaml:"gridPos"`
 	Datasource               source
+	MaxDataPoints            int `yaml:"maxDataPoints"`
+	Interval                 string
 	Targets                  []target
 	Panels                   []panel
 	FieldConfig              struct {
@@ -133,9 +135,11 @@ var (
 	reference = regexp.MustCompile(`\$(?:\{(\w+)(?:\.[^}]*)?(?::\w+)?\}|(\w+))`)
 )
 
-// What Grafana's own linter asks, and what is a rule here. Unlike it, ranges are
-// fixed: samples that are pushed may lie four minutes apart, while the least
-// $__rate_interval of a data source is a minute.
+// What Grafana's own linter asks, and what is a rule here. Unlike there, ranges
+// are fixed, unless a panel's points lie far apart: samples that are pushed may
+// lie four minutes apart, while the least $__rate_interval of a data source is a
+// minute. Annotations have both, because Grafana asks for a hundred points of
+// them, however long the time.
 func TestLint(t *testing.T) {
 	for file, m := range load(t) {
 		fail := func(format string, args ...any) { t.Helper(); t.Errorf(file+": "+format, args...) }
@@ -145,7 +149,7 @@ func TestLint(t *testing.T) {
 		if m.Spec.Title == "" || !slices.Contains(m.Spec.Tags, "scwatch") || m.Spec.Editable || m.Spec.SchemaVersion < 36 || m.Spec.SchemaVersion > 38 {
 			fail("title %q, tags %v, editable %v, schemaVersion %d", m.Spec.Title, m.Spec.Tags, m.Spec.Editable, m.Spec.SchemaVersion)
 		}
-		names := []string{"__range", "__url_time_range", "__data", "__value"}
+		names := []string{"__range", "__rate_interval", "__url_time_range", "__data", "__value"}
 		sources := map[string]string{} // type by the reference to it
 		for _, v := range m.Spec.Templating.List {
 			names = append(names, v.Name)
@@ -209,6 +213,9 @@ func TestLint(t *testing.T) {
 				refs[q.RefID] = true
 				if kind := sources[q.Datasource.UID]; kind == "" || kind != q.Datasource.Type || q.Datasource != p.Datasource {
 					fail("it asks %v and %v, which are no variables of their type", p.Datasource, q.Datasource)
+				}
+				if step, _ := time.ParseDuration(p.Interval); strings.Contains(q.Expr, "$__rate_interval") && step < 10*time.Minute {
+					fail("its points may lie %s apart, within which there may be no two samples", step)
 				}
 				if q.Datasource.Type == "prometheus" {
 					lintQuery(q.Expr, fail)
@@ -283,7 +290,7 @@ func substitute(text string, values map[string]string) string {
 		switch value, ok := values[name]; {
 		case ok:
 			return value
-		case name == "__range":
+		case name == "__range" || name == "__rate_interval":
 			return "1h"
 		case regexp.MustCompile(`^\d$`).MatchString(name): // of label_replace
 			return found

@@ -206,36 +206,37 @@ func checkVariable(t *testing.T, base string, v variable) {
 		return
 	}
 	query := v.Query.(map[string]any)["query"].(string)
-	if parts := labelValues.FindStringSubmatch(query); parts != nil {
-		selector := regexp.MustCompile(`=~?"\$`).ReplaceAllString(parts[1], `=~"$$`)
-		for _, series := range ask(t, base, substitute(selector, nil), true) {
-			if series[parts[2]] == "" {
-				t.Errorf("%s: %v has no %s", v.Name, series, parts[2])
-			}
-			return
-		}
+	asks := strings.TrimSuffix(strings.TrimPrefix(query, "query_result("), ")")
+	parts := labelValues.FindStringSubmatch(query)
+	if parts != nil {
+		asks = regexp.MustCompile(`=~?"\$`).ReplaceAllString(parts[1], `=~"$$`)
+	}
+	all := ask(t, base, substitute(asks, nil), true)
+	if len(all) == 0 {
 		t.Errorf("%s: no series: %s", v.Name, query)
 		return
 	}
-	inner := strings.TrimSuffix(strings.TrimPrefix(query, "query_result("), ")")
-	form := regexp.MustCompile(strings.TrimSuffix(strings.TrimPrefix(v.Regex, "/"), "/g"))
-	for _, series := range ask(t, base, inner, true) {
-		var pairs []string
-		for _, name := range slices.Sorted(maps.Keys(series)) {
-			pairs = append(pairs, fmt.Sprintf("%s=%q", name, series[name]))
-		}
-		got := map[string]string{}
-		for _, match := range form.FindAllStringSubmatch("{"+strings.Join(pairs, ", ")+"} 1 1700000000000", -1) {
-			for i, name := range form.SubexpNames() {
-				got[name] += match[i]
-			}
-		}
-		if got["text"] != series["project"] || got["value"] != series["project_id"] {
-			t.Errorf("%s: its regex takes %v of %v", v.Name, got, series)
+	series := all[0]
+	if parts != nil {
+		if series[parts[2]] == "" {
+			t.Errorf("%s: %v has no %s", v.Name, series, parts[2])
 		}
 		return
 	}
-	t.Errorf("%s: no series: %s", v.Name, query)
+	form := regexp.MustCompile(strings.TrimSuffix(strings.TrimPrefix(v.Regex, "/"), "/g"))
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(series)) {
+		pairs = append(pairs, fmt.Sprintf("%s=%q", name, series[name]))
+	}
+	got := map[string]string{}
+	for _, match := range form.FindAllStringSubmatch("{"+strings.Join(pairs, ", ")+"} 1 1700000000000", -1) {
+		for i, name := range form.SubexpNames() {
+			got[name] += match[i]
+		}
+	}
+	if got["text"] != series["project"] || got["value"] != series["project_id"] {
+		t.Errorf("%s: its regex takes %v of %v", v.Name, got, series)
+	}
 }
 
 // startPrometheus runs Debian's prometheus, which scrapes the demo and a page of
@@ -270,8 +271,16 @@ scrape_configs:
   - {job_name: demo, static_configs: [{targets: [%q]}]}
   - {job_name: own, static_configs: [{targets: [%q], labels: {instance: own}}]}
 `, demo, strings.TrimPrefix(page.URL, "http://")))
+	return servePrometheus(t, dir)
+}
+
+// servePrometheus runs a prometheus with the configuration and the data that are
+// in dir, and returns its URL.
+func servePrometheus(t testing.TB, dir string) string {
+	t.Helper()
 	address := freeAddress(t)
-	start(t, "prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	start(t, "prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address, "--web.enable-remote-write-receiver")
 	eventually(t, func() error {
 		resp, err := http.Get("http://" + address + "/-/ready")
 		if err != nil {
@@ -389,7 +398,7 @@ func ask(t testing.TB, base, query string, instant bool) []map[string]string {
 	return all
 }
 
-func eventually(t *testing.T, done func() error) {
+func eventually(t testing.TB, done func() error) {
 	t.Helper()
 	var err error
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
@@ -400,7 +409,7 @@ func eventually(t *testing.T, done func() error) {
 	t.Fatal(err)
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -410,14 +419,14 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func run(t *testing.T, program string, args ...string) {
+func run(t testing.TB, program string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, out)
@@ -425,7 +434,7 @@ func run(t *testing.T, program string, args ...string) {
 }
 
 // start runs a program until the test ends.
-func start(t *testing.T, program string, args ...string) {
+func start(t testing.TB, program string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
 	var log bytes.Buffer
