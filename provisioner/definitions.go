@@ -78,7 +78,7 @@ type source struct {
 // reader gathers what is wrong with all files, so that it can be told at once.
 type reader struct {
 	Options
-	runbookBase string
+	config      *config.Config
 	problems    config.Problems
 	outdated    []string
 }
@@ -93,11 +93,11 @@ func (r *reader) report(file string, line, column int, format string, args ...an
 // Load reads and checks everything that the configuration names, without
 // asking any server. The error is a [config.Problems] with all that is wrong.
 func Load(c *config.Config, o Options) (*Definitions, error) {
-	r := &reader{Options: o, runbookBase: c.Provision.RunbookBase}
+	r := &reader{Options: o, config: c}
 	d := &Definitions{}
 	for i, t := range c.Provision.Targets {
 		at := fmt.Sprintf("provision.targets[%d]", i)
-		r.place(c.File, at, t, c.Provision.Targets[:i])
+		r.place(at, t, c.Provision.Targets[:i])
 		defined := target{Target: t}
 		for _, file := range r.files(at+".dashboards", t.Dashboards, o.Builtin.Dashboards, "") {
 			if dashboard, ok := r.dashboard(file); ok {
@@ -130,9 +130,9 @@ func Load(c *config.Config, o Options) (*Definitions, error) {
 }
 
 // place finds what makes no sense in a target as a whole.
-func (r *reader) place(file, at string, t config.Target, before []config.Target) {
+func (r *reader) place(at string, t config.Target, before []config.Target) {
 	mistake := func(key, format string, args ...any) {
-		r.problems = append(r.problems, config.Problem{File: file, Path: at + key, Message: fmt.Sprintf(format, args...)})
+		r.problems = append(r.problems, r.config.Problem(at+key, format, args...))
 	}
 	for i, other := range before {
 		if other.Project == t.Project && other.Region == t.Region && other.GrafanaURL == t.GrafanaURL && other.Folder.UID == t.Folder.UID {
@@ -203,9 +203,9 @@ func (r *reader) matching(at, pattern string) []source {
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		if !strings.ContainsAny(pattern, "*?[") {
-			r.problems = append(r.problems, config.Problem{Path: at, Message: pattern + ": there is no such file"})
+			r.problems = append(r.problems, r.config.Problem(at, "%s: there is no such file", pattern))
 		} else if !r.AllowEmpty {
-			r.problems = append(r.problems, config.Problem{Path: at, Message: pattern + " matches no file: what was provisioned from there would be deleted; --allow-empty says that this is meant"})
+			r.problems = append(r.problems, r.config.Problem(at, "%s matches no file: what was provisioned from there would be deleted; --allow-empty says that this is meant", pattern))
 		}
 		return nil
 	}
@@ -213,7 +213,7 @@ func (r *reader) matching(at, pattern string) []source {
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			r.problems = append(r.problems, config.Problem{Path: at, File: file, Message: "cannot be read: " + errors.Unwrap(err).Error()})
+			r.problems = append(r.problems, r.config.Problem(at, "%s cannot be read: %v", file, errors.Unwrap(err)))
 			continue
 		}
 		all = append(all, source{name: file, dir: filepath.Dir(file), data: data})

@@ -174,7 +174,7 @@ func (r *reader) group(g group, dataSource, rulesTarget string) {
 
 // links makes the built-in runbooks those of provision.runbook_base.
 func (r *reader) links(g group) {
-	base := strings.TrimSuffix(r.runbookBase, "/") + "/"
+	base := strings.TrimSuffix(r.config.Provision.RunbookBase, "/") + "/"
 	for _, rule := range g.Rules {
 		if link, ok := strings.CutPrefix(rule.Annotations["runbook_url"], config.DefaultRunbookBase); ok {
 			rule.Annotations["runbook_url"] = base + link

@@ -51,6 +51,14 @@ func (c *Config) RequireTargets() error {
 	return d.problems.err()
 }
 
+// Problem is one with the value at path, which is written as in the file:
+// "provision.targets[0].rules".
+func (c *Config) Problem(path, format string, args ...any) Problem {
+	d := c.resolved()
+	d.add(d.at(path), path, format, args...)
+	return d.problems[0]
+}
+
 // resolved is the document without the problems found before.
 func (c *Config) resolved() *document {
 	d := newDocument(c.File)
