@@ -78,9 +78,9 @@ type source struct {
 // reader gathers what is wrong with all files, so that it can be told at once.
 type reader struct {
 	Options
-	config      *config.Config
-	problems    config.Problems
-	outdated    []string
+	config   *config.Config
+	problems config.Problems
+	outdated []string
 }
 
 func (r *reader) report(file string, line, column int, format string, args ...any) {

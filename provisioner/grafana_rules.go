@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,12 +79,13 @@ func (m *managedRules) convert(g group, uid, version string, titles map[string]b
 	}
 	group := &models.AlertRuleGroup{FolderUID: m.folder, Title: g.Name, Interval: int64(interval.Seconds())}
 	for _, rule := range g.marked(m.address).Rules {
+		convert := convertAlert
 		if rule.Record != "" {
-			return nil, fmt.Errorf("the recording rule %q cannot be a Grafana-managed one: let a Prometheus evaluate it", rule.Record)
+			convert = convertRecord
 		}
-		converted, err := convertAlert(rule, uid, version)
+		converted, err := convert(rule, uid, version)
 		if err != nil {
-			return nil, fmt.Errorf("alert %q: %w", rule.Alert, err)
+			return nil, fmt.Errorf("%s: %w", ruleName(rule), err)
 		}
 		title := uniqueTitle(rule, titles)
 		folder, name, organization := m.folder, g.Name, int64(1)
@@ -96,11 +98,13 @@ func (m *managedRules) convert(g group, uid, version string, titles map[string]b
 // uniqueTitle is the alert's name, with its severity or a number behind it
 // where another alert of that name is there.
 func uniqueTitle(rule rulefmt.Rule, taken map[string]bool) string {
-	title := rule.Alert
+	name := cmp.Or(rule.Alert, rule.Record)
+	title := name
 	for n := 1; taken[title]; n++ {
-		title = fmt.Sprintf("%s (%s)", rule.Alert, rule.Labels["severity"])
+		what := cmp.Or(rule.Labels["severity"], "record")
+		title = fmt.Sprintf("%s (%s)", name, what)
 		if n > 1 {
-			title = fmt.Sprintf("%s (%s %d)", rule.Alert, rule.Labels["severity"], n)
+			title = fmt.Sprintf("%s (%s %d)", name, what, n)
 		}
 	}
 	taken[title] = true
@@ -124,20 +128,37 @@ func convertAlert(rule rulefmt.Rule, uid, version string) (*models.ProvisionedAl
 		}
 		notes[name] = valueOf.ReplaceAllString(text, "$$values."+queryStep+".Value")
 	}
-	span := &models.RelativeTimeRange{From: 600}
 	return &models.ProvisionedAlertRule{
 		Condition: &condition, For: &wait, KeepFiringFor: strfmt.Duration(rule.KeepFiringFor), NoDataState: &noData, ExecErrState: &onError,
 		Labels: rule.Labels, Annotations: notes,
 		Data: []*models.AlertQuery{
-			{RefID: queryStep, DatasourceUID: uid, RelativeTimeRange: span, Model: map[string]any{
-				"refId": queryStep, "expr": rule.Expr, "instant": true, "range": false, "editorMode": "code", "queryType": "instant", "intervalMs": 1000.0, "maxDataPoints": 43200.0,
-			}},
+			instantQuery(rule.Expr, uid),
 			{RefID: conditionStep, DatasourceUID: "__expr__", RelativeTimeRange: &models.RelativeTimeRange{}, Model: map[string]any{
 				"refId": conditionStep, "type": "math", "expression": everySeries, "intervalMs": 1000.0, "maxDataPoints": 43200.0,
 				"datasource": map[string]any{"type": "__expr__", "uid": "__expr__"},
 			}},
 		},
 	}, nil
+}
+
+// convertRecord turns a recording rule of Prometheus into one of Grafana's, which
+// writes into the data source that it asks.
+func convertRecord(rule rulefmt.Rule, uid, version string) (*models.ProvisionedAlertRule, error) {
+	if !atLeast(version, 12, 0) {
+		return nil, fmt.Errorf("Grafana %s has no recording rules of its own (12.0 does): let a Prometheus evaluate it", version)
+	}
+	condition, noData, onError, metric, from := queryStep, "OK", "Error", rule.Record, queryStep
+	return &models.ProvisionedAlertRule{
+		Condition: &condition, For: new(strfmt.Duration), NoDataState: &noData, ExecErrState: &onError, Labels: rule.Labels,
+		Data:   []*models.AlertQuery{instantQuery(rule.Expr, uid)},
+		Record: &models.Record{From: &from, Metric: &metric, TargetDatasourceUID: uid},
+	}, nil
+}
+
+func instantQuery(expr, uid string) *models.AlertQuery {
+	return &models.AlertQuery{RefID: queryStep, DatasourceUID: uid, RelativeTimeRange: &models.RelativeTimeRange{From: 600}, Model: map[string]any{
+		"refId": queryStep, "expr": expr, "instant": true, "range": false, "editorMode": "code", "queryType": "instant", "intervalMs": 1000.0, "maxDataPoints": 43200.0,
+	}}
 }
 
 var (
@@ -212,7 +233,7 @@ func (m *managedRules) read(ctx context.Context, name string) ([]object, error) 
 		if rule.Title != nil {
 			uids[*rule.Title] = rule.UID
 		}
-		owned = owned || rule.Annotations[markAnnotation] == markValue
+		owned = owned || rule.Annotations[markAnnotation] == markValue || rule.Record != nil && strings.Contains(text(rule.Data), strings.TrimSpace(markComment))
 	}
 	return []object{{name: name, tree: tree, owned: owned, state: uids}}, nil
 }

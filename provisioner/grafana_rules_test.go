@@ -121,10 +121,28 @@ func TestManagedRulesOfAnOlderGrafana(t *testing.T) {
 	}
 }
 
+// From Grafana 12 on recording rules are Grafana's as well.
+func TestManagedRecordingRules(t *testing.T) {
+	w := newWorld(t)
+	g := w.own("12.2.0")
+	d := managed
+	d.files = map[string]string{"fleet.yaml": dashboardText, "rules.yaml": groupText + "      - {record: 'a:b', expr: scwatch_poll_up}\n"}
+	p := w.applied(d)
+	g.Update(func(s *simulator.Grafana) {
+		record, _ := s.AlertGroups[0].Rules[1]["record"].(map[string]any)
+		if record["metric"] != "a:b" || record["from"] != "A" {
+			t.Errorf("the rule is %s", text(s.AlertGroups[0].Rules[1]))
+		}
+	})
+	if err := w.apply(p, w.plan(p, Selection{Destroy: true})).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What cannot mean the same is refused.
 func TestManagedRulesThatCannotBe(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
-		"a recording rule":      {"      - alert: Public\n", "      - {record: 'a:b', expr: scwatch_poll_up}\n      - alert: Public\n", `the recording rule "a:b" cannot be a Grafana-managed one`},
+		"a recording rule":      {"      - alert: Public\n", "      - {record: 'a:b', expr: scwatch_poll_up}\n      - alert: Public\n", `record "a:b": Grafana 11.6.0 has no recording rules of its own`},
 		"a query in a template": {"It is public.", `'{{ query "up" }}'`, "its annotation summary asks a query"},
 	} {
 		t.Run(name, func(t *testing.T) {
