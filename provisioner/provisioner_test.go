@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -377,6 +378,7 @@ func TestShortSecrets(t *testing.T) {
 // call is a request that is made to fail.
 type call struct {
 	transport http.RoundTripper
+	mu        sync.Mutex
 	countdown int
 	lost      bool // it arrives, and its answer does not
 	killed    bool // all that follow fail as well, as those of a process that ended do
@@ -387,16 +389,9 @@ var errBroken = errors.New("connection reset by peer")
 
 // RoundTrip fails one call for good: all its attempts.
 func (c *call) RoundTrip(req *http.Request) (*http.Response, error) {
-	if c.killed && c.hit {
-		return nil, errBroken
-	}
-	if req.Method == http.MethodGet {
+	if !c.fails(req.Method) {
 		return c.transport.RoundTrip(req)
 	}
-	if c.countdown--; c.countdown >= 0 || c.hit && c.countdown < -8 {
-		return c.transport.RoundTrip(req)
-	}
-	c.hit = true
 	if c.lost {
 		if resp, err := c.transport.RoundTrip(req); err == nil {
 			io.Copy(io.Discard, resp.Body)
@@ -404,6 +399,22 @@ func (c *call) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return nil, errBroken
+}
+
+func (c *call) fails(method string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.killed && c.hit {
+		return true
+	}
+	if method == http.MethodGet {
+		return false
+	}
+	if c.countdown--; c.countdown >= 0 || c.hit && c.countdown < -8 {
+		return false
+	}
+	c.hit = true
+	return true
 }
 
 // For random definitions and random live states: apply makes plan empty, others'
