@@ -156,7 +156,8 @@ func convertRecord(rule rulefmt.Rule, uid, version string) (*models.ProvisionedA
 }
 
 func instantQuery(expr, uid string) *models.AlertQuery {
-	return &models.AlertQuery{RefID: queryStep, DatasourceUID: uid, RelativeTimeRange: &models.RelativeTimeRange{From: 600}, Model: map[string]any{
+	// Grafana answers the type of a query outside of its model, too.
+	return &models.AlertQuery{RefID: queryStep, DatasourceUID: uid, QueryType: "instant", RelativeTimeRange: &models.RelativeTimeRange{From: 600}, Model: map[string]any{
 		"refId": queryStep, "expr": expr, "instant": true, "range": false, "editorMode": "code", "queryType": "instant", "intervalMs": 1000.0, "maxDataPoints": 43200.0,
 	}}
 }
