@@ -283,7 +283,7 @@ func lintColours(node *yaml.Node, fail func(string, ...any)) {
 			fail("line %d: %s is %s, want %s", node.Line, values["text"], values["color"], want)
 		}
 		mode := values["mode"]
-		if strings.HasPrefix(mode, "palette") || strings.HasPrefix(mode, "continuous") && mode != "continuous-purples" {
+		if strings.HasPrefix(mode, "palette") || strings.HasPrefix(mode, "continuous") {
 			fail("line %d: the colours of %s mean nothing", node.Line, mode)
 		}
 		if _, options := values["cellOptions"]; options || values["id"] == "custom.cellOptions" || mode == "shades" {
