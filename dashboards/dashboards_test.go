@@ -61,6 +61,9 @@ type panel struct {
 		Defaults struct {
 			Unit    string
 			NoValue string `yaml:"noValue"`
+			Color   struct{ Mode string }
+
+			Thresholds struct{ Steps []struct{ Color string } }
 		}
 		Overrides []struct {
 			Matcher struct{ ID, Options string }
@@ -202,6 +205,14 @@ func TestLint(t *testing.T) {
 			if p.Type == "row" || p.Type == "text" {
 				continue
 			}
+			// A stat without data has the colour of the first step.
+			if steps := p.FieldConfig.Defaults.Thresholds.Steps; p.Type == "stat" && (len(steps) == 0 || steps[0].Color != "#808080" && steps[0].Color != "purple") {
+				fail("without data it has the colour of a severity: %v", steps)
+			}
+			// With a colour by thresholds, older timelines ignore the mappings.
+			if p.Type == "state-timeline" && p.FieldConfig.Defaults.Color.Mode != "fixed" {
+				fail("its colours are by %s, not by what its values mean", p.FieldConfig.Defaults.Color.Mode)
+			}
 			if len(p.Targets) == 0 || !slices.Contains(units, p.FieldConfig.Defaults.Unit) || len(p.FieldConfig.Defaults.NoValue) < 8 {
 				fail("targets %d, unit %q, noValue %q", len(p.Targets), p.FieldConfig.Defaults.Unit, p.FieldConfig.Defaults.NoValue)
 			}
@@ -271,8 +282,12 @@ func lintColours(node *yaml.Node, fail func(string, ...any)) {
 		if want := meaning[values["text"]]; want != "" && values["color"] != "" && values["color"] != want {
 			fail("line %d: %s is %s, want %s", node.Line, values["text"], values["color"], want)
 		}
-		if mode := values["mode"]; strings.HasPrefix(mode, "palette") || strings.HasPrefix(mode, "continuous") {
+		mode := values["mode"]
+		if strings.HasPrefix(mode, "palette") || strings.HasPrefix(mode, "continuous") {
 			fail("line %d: the colours of %s mean nothing", node.Line, mode)
+		}
+		if _, options := values["cellOptions"]; options || values["id"] == "custom.cellOptions" || mode == "shades" {
+			fail("line %d: a Grafana before 9.5 does not know it, and shows the panel empty or without colours", node.Line)
 		}
 	}
 	for _, child := range node.Content {
