@@ -62,6 +62,7 @@ type options struct {
 	storageGiven    bool
 	log             *promslog.Config
 	provision       provisionOptions
+	doctor          doctorOptions
 	audit           auditOptions
 }
 
@@ -81,6 +82,7 @@ var commands = []command{
 	{"apply", "Make dashboards, rules, routes and contacts what the definitions say.", apply, applyFlags},
 	{"destroy", "Remove what scwatch owns, and only that. Data sources and the alert manager stay.", destroy, destroyFlags},
 	{"eject", "Write the built-in dashboards, rules, routes and tests out as files to own.", eject, ejectArguments},
+	{"doctor", "Walk the way from the API key to the pager and say which hop is broken, and how to mend it.", doctor, doctorFlags},
 	{"health", "Ask a running daemon whether it is ready, and exit with 0 or 1.", health, nil},
 	{"version", "Print the version, the revision and the version of Go.", printVersion, nil},
 }
