@@ -28,20 +28,35 @@ func health(ctx context.Context, o options, p process) error {
 	return err
 }
 
-// servesTLS tells whether the daemon's web configuration turns TLS on.
-func servesTLS(file string) (bool, error) {
+// webConfig is what matters here of the web configuration.
+type webConfig struct {
+	TLS   map[string]any    `yaml:"tls_server_config"`
+	Users map[string]string `yaml:"basic_auth_users"`
+}
+
+func readWebConfig(file string) (c webConfig, err error) {
 	if file == "" {
-		return false, nil
+		return c, nil
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return false, fmt.Errorf("read --web.config.file: %w", err)
-	}
-	var c struct {
-		TLS map[string]any `yaml:"tls_server_config"`
+		return c, fmt.Errorf("read --web.config.file: %w", err)
 	}
 	if err := yaml.Unmarshal(data, &c); err != nil {
-		return false, fmt.Errorf("read --web.config.file %s: %w", file, err)
+		return c, fmt.Errorf("read --web.config.file %s: %w", file, err)
 	}
-	return len(c.TLS) > 0, nil
+	return c, nil
+}
+
+// servesTLS tells whether the daemon's web configuration turns TLS on.
+func servesTLS(file string) (bool, error) {
+	c, err := readWebConfig(file)
+	return len(c.TLS) > 0, err
+}
+
+// authenticates tells whether it lets in only those with a password or a
+// certificate.
+func authenticates(file string) (bool, error) {
+	c, err := readWebConfig(file)
+	return len(c.Users) > 0 || c.TLS["client_auth_type"] == "RequireAndVerifyClientCert", err
 }

@@ -41,6 +41,8 @@ type watch struct {
 	reloaded reloadMetrics
 	drift    *prometheus.GaugeVec
 
+	publish func(*collector.Snapshot)
+
 	failed chan error // pushing as configured is not to begin; at the start alone
 
 	mu      sync.Mutex // one start, reload or stop at a time
@@ -146,7 +148,7 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 				}
 			})
 		}
-		poller.Run(pollCtx, w.shown.Publish)
+		poller.Run(pollCtx, w.publish)
 	}()
 	w.end = func() {
 		cancel()
