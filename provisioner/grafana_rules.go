@@ -145,7 +145,7 @@ func convertAlert(rule rulefmt.Rule, uid, version string) (*models.ProvisionedAl
 // writes into the data source that it asks.
 func convertRecord(rule rulefmt.Rule, uid, version string) (*models.ProvisionedAlertRule, error) {
 	if !atLeast(version, 12, 0) {
-		return nil, fmt.Errorf("Grafana %s has no recording rules of its own (12.0 does): let a Prometheus evaluate it", version)
+		return nil, fmt.Errorf("a Grafana %s has no recording rules of its own (12.0 does): let a Prometheus evaluate it", version)
 	}
 	condition, noData, onError, metric, from := queryStep, "OK", "Error", rule.Record, queryStep
 	return &models.ProvisionedAlertRule{

@@ -142,7 +142,7 @@ func TestManagedRecordingRules(t *testing.T) {
 // What cannot mean the same is refused.
 func TestManagedRulesThatCannotBe(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
-		"a recording rule":      {"      - alert: Public\n", "      - {record: 'a:b', expr: scwatch_poll_up}\n      - alert: Public\n", `record "a:b": Grafana 11.6.0 has no recording rules of its own`},
+		"a recording rule":      {"      - alert: Public\n", "      - {record: 'a:b', expr: scwatch_poll_up}\n      - alert: Public\n", `record "a:b": a Grafana 11.6.0 has no recording rules of its own`},
 		"a query in a template": {"It is public.", `'{{ query "up" }}'`, "its annotation summary asks a query"},
 	} {
 		t.Run(name, func(t *testing.T) {

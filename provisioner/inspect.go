@@ -240,7 +240,7 @@ func (p *Provisioner) inspectGrafana(ctx context.Context, at *place, hops *Hops)
 		}
 		for _, s := range at.sources {
 			if !slices.ContainsFunc(g.sources, func(l liveSource) bool { return l.name == s.Name }) {
-				return "", "scwatch apply synchronises them", fmt.Errorf("Grafana does not know the data source %q", s.Name)
+				return "", "scwatch apply synchronises them", fmt.Errorf("the Grafana does not know the data source %q", s.Name)
 			}
 		}
 		return "in step with Cockpit's", "", nil
