@@ -123,11 +123,3 @@ func (s *Snapshot) Unseen() error {
 	}
 	return refused
 }
-
-// Posture is s without what is no setting of a function: how its calls are
-// counted and probed.
-func (s *Snapshot) Posture() *Snapshot {
-	posture := *s
-	posture.Units = slices.DeleteFunc(slices.Clone(s.Units), func(u UnitStatus) bool { return u.Source == sourceRejected || u.Source == sourceProbe })
-	return &posture
-}

@@ -15,7 +15,6 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/scwatch/scwatch/collector"
-	"github.com/scwatch/scwatch/collector/page"
 	"github.com/scwatch/scwatch/internal/config"
 	"github.com/scwatch/scwatch/internal/web"
 )
@@ -53,22 +52,13 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 	}
 	registry := prometheus.NewRegistry()
 	exposition := collector.NewExposition(registry, log)
-	guarded, err := authenticates(o.webConfigFile)
-	if err != nil {
-		return &exitError{exitUsage, err}
-	}
-	shown := page.New(page.Options{Version: releaseVersion(), Gatherer: registry, Guarded: guarded, Now: time.Now})
 	w := newWatch(p.env, o, fleet, exposition, registry, log)
-	w.publish = func(s *collector.Snapshot) {
-		exposition.Publish(s)
-		shown.Publish(s)
-	}
 	if err := w.start(ctx, settings, credentials); err != nil {
 		return err
 	}
 	defer w.stop()
 
-	routes := web.Options{Version: releaseVersion(), Metrics: exposition, Page: shown.Before, Ready: fleet.Ready}
+	routes := web.Options{Version: releaseVersion(), Metrics: exposition, Ready: fleet.Ready}
 	reload := func() error { return w.reload(ctx) }
 	if o.enableLifecycle {
 		routes.Reload = reload

@@ -41,8 +41,6 @@ type watch struct {
 	reloaded reloadMetrics
 	drift    *prometheus.GaugeVec
 
-	publish func(*collector.Snapshot)
-
 	failed chan error // pushing as configured is not to begin; at the start alone
 
 	mu      sync.Mutex // one start, reload or stop at a time
@@ -148,7 +146,7 @@ func (w *watch) start(ctx context.Context, c *config.Config, credentials config.
 				}
 			})
 		}
-		poller.Run(pollCtx, w.publish)
+		poller.Run(pollCtx, w.shown.Publish)
 	}()
 	w.end = func() {
 		cancel()

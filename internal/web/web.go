@@ -21,9 +21,8 @@ const (
 type Options struct {
 	Version string
 	Metrics http.Handler
-	Page    func(landing http.Handler) http.Handler // what stands at the root, before the plain landing page
-	Ready   func() error                            // why the daemon is not ready yet; nil: it is
-	Reload  func() error                            // nil: reloading over HTTP is not enabled
+	Ready   func() error // why the daemon is not ready yet; nil: it is
+	Reload  func() error // nil: reloading over HTTP is not enabled
 }
 
 // Handler returns the daemon's routes.
@@ -44,7 +43,7 @@ func Handler(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("make the landing page: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", o.Page(landing))
+	mux.Handle("GET /{$}", landing)
 	mux.Handle("GET "+MetricsPath, o.Metrics)
 	mux.HandleFunc("GET "+healthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "scwatch answers.")

@@ -12,7 +12,6 @@ import (
 func TestRoutes(t *testing.T) {
 	failing := errors.New("scwatch.yaml:1:1: x: unknown key")
 	options := Options{
-		Page:    func(landing http.Handler) http.Handler { return landing },
 		Version: "1.2.3",
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("up 1\n")) }),
 		Ready:   func() error { return nil },
