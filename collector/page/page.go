@@ -29,7 +29,7 @@ var style string
 var markup string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"text": text, "whole": report.Printable, "link": report.CheckPage, "count": count, "stamp": stamp,
+	"text": text, "explain": explain, "link": report.CheckPage, "count": count, "stamp": stamp,
 }).Parse(markup))
 
 // policy lets the page's own style through and nothing else.
@@ -42,8 +42,11 @@ var policy = func() string {
 // perPage is how many rows of a table a page has.
 const perPage = 100
 
-// longest is how much of a text is shown, in characters.
-const longest = 200
+// How much of a text is shown, in characters. An error ends with what to do.
+const (
+	longest      = 200
+	longestError = 2000
+)
 
 // New returns the page on what snapshot returns. own has the metrics of pushing
 // and of drift.
@@ -205,10 +208,15 @@ func cut[T any](f filter, table, title string, rows []T) (slice, []T) {
 }
 
 // text is other people's text as it can be shown: printable, and not endless.
-func text(s string) string {
-	if len(s) > longest {
-		if runes := []rune(s); len(runes) > longest {
-			s = string(runes[:longest]) + "…"
+func text(s string) string { return shorten(s, longest) }
+
+// explain is the same for an error.
+func explain(s string) string { return shorten(s, longestError) }
+
+func shorten(s string, most int) string {
+	if len(s) > most {
+		if runes := []rune(s); len(runes) > most {
+			s = string(runes[:most]) + "…"
 		}
 	}
 	return report.Printable(s)
