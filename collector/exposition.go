@@ -115,6 +115,9 @@ func (e *Exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Snapshot returns what was published last; its time is zero before the first.
+func (e *Exposition) Snapshot() *Snapshot { return e.current.Load().snapshot }
+
 // Gather returns what a scrape would show now.
 func (e *Exposition) Gather() ([]*dto.MetricFamily, error) {
 	families, err := e.own.Gather()

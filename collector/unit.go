@@ -31,6 +31,9 @@ type Unit struct {
 	Source    string
 }
 
+// ReadsFunctions tells whether u is what finds functions.
+func (u Unit) ReadsFunctions() bool { return u.Source == sourceFunctions }
+
 func (u Unit) compare(other Unit) int {
 	return cmp.Or(cmp.Compare(u.ProjectID, other.ProjectID), cmp.Compare(u.Region, other.Region), cmp.Compare(u.Source, other.Source))
 }

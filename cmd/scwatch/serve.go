@@ -15,6 +15,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/scwatch/scwatch/collector"
+	"github.com/scwatch/scwatch/collector/page"
 	"github.com/scwatch/scwatch/internal/config"
 	"github.com/scwatch/scwatch/internal/web"
 )
@@ -58,7 +59,11 @@ func serveThen(ctx context.Context, o options, p process, started func([]net.Add
 	}
 	defer w.stop()
 
-	routes := web.Options{Version: releaseVersion(), Metrics: exposition, Ready: fleet.Ready}
+	routes := web.Options{
+		Version: releaseVersion(), Metrics: exposition, Ready: fleet.Ready,
+		Page:    page.New(exposition.Snapshot, registry, time.Now),
+		Trusted: web.TrustedBy(o.webConfigFile),
+	}
 	reload := func() error { return w.reload(ctx) }
 	if o.enableLifecycle {
 		routes.Reload = reload

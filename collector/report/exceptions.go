@@ -22,7 +22,7 @@ func (r *Report) WriteExceptions(w io.Writer, owner, expires string) error {
 		fmt.Fprintf(w, "# %s\n", warning)
 	}
 	for _, u := range r.Unread {
-		fmt.Fprintf(w, "# %s: %s\n", printable(u.place()), printable(u.Error))
+		fmt.Fprintf(w, "# %s: %s\n", Printable(u.place()), Printable(u.Error))
 	}
 	fmt.Fprintf(w, "# %s\n", r.summary())
 	var b bytes.Buffer
@@ -85,7 +85,7 @@ func scalar(s string) yaml.Node {
 	n := yaml.Node{}
 	n.SetString(s)
 	n.Style = 0 // whatever it needs, on one line
-	if printable(s) != s {
+	if Printable(s) != s {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n
@@ -101,5 +101,5 @@ func comment(fn Function) string {
 	if fn.Project == fn.ProjectID {
 		return ""
 	}
-	return printable(fn.Project)
+	return Printable(fn.Project)
 }

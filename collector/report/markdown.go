@@ -60,7 +60,7 @@ func markdownPlace(f Function) string {
 func markdownText(s string) string {
 	var b strings.Builder
 	b.WriteString("<code>")
-	for _, r := range printable(s) {
+	for _, r := range Printable(s) {
 		if r > ' ' && r < 0x7f && !isPlain(r) {
 			fmt.Fprintf(&b, "&#%d;", r)
 		} else {

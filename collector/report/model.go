@@ -233,8 +233,11 @@ func reaches(s, threshold collector.Severity) bool {
 }
 
 func newCheck(c *collector.Check) Check {
-	return Check{ID: c.ID, Severity: c.Severity, Title: c.Title, Why: c.Why, Remedy: Remedy(c.Remedy), Page: checkPages + c.ID + ".md"}
+	return Check{ID: c.ID, Severity: c.Severity, Title: c.Title, Why: c.Why, Remedy: Remedy(c.Remedy), Page: CheckPage(c)}
 }
+
+// CheckPage is the address of the page on c.
+func CheckPage(c *collector.Check) string { return checkPages + c.ID + ".md" }
 
 func newFinding(s *collector.Snapshot, f *collector.Function, found collector.Finding) Finding {
 	out := Finding{

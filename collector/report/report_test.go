@@ -307,7 +307,7 @@ func TestHostileNamesAreHarmless(t *testing.T) {
 			}
 			if format == "sarif" { // whose texts are shown as they are
 				eachText(parsed, func(text string) {
-					if text != printable(text) && !strings.Contains(text, "\n\nConsole: ") && !strings.Contains(text, "**In the console:**") {
+					if text != Printable(text) && !strings.Contains(text, "\n\nConsole: ") && !strings.Contains(text, "**In the console:**") {
 						t.Errorf("%s has the text %q", format, text)
 					}
 					if strings.Contains(text, "[a](") && strings.HasPrefix(text, "Function ") {

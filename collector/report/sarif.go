@@ -120,7 +120,7 @@ func (r *Report) WriteSARIF(w io.Writer, version string) error {
 	}
 	for _, f := range r.Excepted {
 		result := r.newResult(f)
-		result.Suppressions = []sarifSuppression{{Kind: "external", Status: "accepted", Justification: printable(f.Exception.answered())}}
+		result.Suppressions = []sarifSuppression{{Kind: "external", Status: "accepted", Justification: Printable(f.Exception.answered())}}
 		run.Results = append(run.Results, result)
 	}
 	return writeJSON(w, sarifLog{
@@ -162,8 +162,8 @@ func (r *Report) newResult(f Finding) sarifResult {
 		Locations: []sarifLocation{{
 			Physical: sarifPhysical{sarifArtifact{sarifPath("scaleway", fn.ProjectID, fn.Region, fn.Namespace, fn.Name)}},
 			Logical: []sarifLogical{{
-				Name: printable(fn.Name), Kind: "function",
-				FullyQualifiedName: printable(strings.Join([]string{fn.ProjectID, fn.Region, fn.Namespace, fn.Name}, "/")),
+				Name: Printable(fn.Name), Kind: "function",
+				FullyQualifiedName: Printable(strings.Join([]string{fn.ProjectID, fn.Region, fn.Namespace, fn.Name}, "/")),
 			}},
 		}},
 		// The first is the one that GitHub goes by, whatever its name says.
@@ -190,5 +190,5 @@ func sarifPath(parts ...string) string {
 
 // sarifText is s without the marks of a link, which a page would make one of.
 func sarifText(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`).Replace(printable(s))
+	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`).Replace(Printable(s))
 }

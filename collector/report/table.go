@@ -92,7 +92,7 @@ func (t tableWriter) rows(rows [][]string) {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i := range row {
-			row[i] = printable(row[i])
+			row[i] = Printable(row[i])
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
 	}
@@ -143,7 +143,7 @@ func (t tableWriter) prose(color, prefix, text string) {
 	}
 	line, begun := prefix, false
 	for word := range strings.FieldsSeq(text) {
-		word = printable(word)
+		word = Printable(word)
 		if begun && utf8.RuneCountInString(line+" "+word) > width {
 			t.line(t.paint(color, line))
 			line, begun = strings.Repeat(" ", utf8.RuneCountInString(prefix)), false

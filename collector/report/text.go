@@ -8,10 +8,10 @@ import (
 	"github.com/scwatch/scwatch/collector"
 )
 
-// printable is s on one line and without what a terminal or a reader could take
+// Printable is s on one line and without what a terminal or a reader could take
 // for anything but text: control characters, changes of the writing direction
 // and the like stand as their escapes. Names and tags are other people's text.
-func printable(s string) string {
+func Printable(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 {
 		return s
 	}

@@ -21,8 +21,10 @@ const (
 type Options struct {
 	Version string
 	Metrics http.Handler
-	Ready   func() error // why the daemon is not ready yet; nil: it is
-	Reload  func() error // nil: reloading over HTTP is not enabled
+	Page    http.Handler             // what is weak
+	Trusted func(*http.Request) bool // who is shown the page; all others get the landing page
+	Ready   func() error             // why the daemon is not ready yet; nil: it is
+	Reload  func() error             // nil: reloading over HTTP is not enabled
 }
 
 // Handler returns the daemon's routes.
@@ -43,7 +45,17 @@ func Handler(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("make the landing page: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", landing)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case o.Trusted(r):
+			o.Page.ServeHTTP(w, r)
+		case r.URL.RawQuery != "":
+			http.Error(w, "The status page is shown to clients on loopback and behind the authentication of --web.config.file.", http.StatusForbidden)
+		default:
+			w.Header().Set("Cache-Control", "no-store") // after a password the same address shows more
+			landing.ServeHTTP(w, r)
+		}
+	})
 	mux.Handle("GET "+MetricsPath, o.Metrics)
 	mux.HandleFunc("GET "+healthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "scwatch answers.")

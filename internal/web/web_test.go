@@ -14,6 +14,8 @@ func TestRoutes(t *testing.T) {
 	options := Options{
 		Version: "1.2.3",
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("up 1\n")) }),
+		Page:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("what is weak")) }),
+		Trusted: func(*http.Request) bool { return false },
 		Ready:   func() error { return nil },
 		Reload:  func() error { return nil },
 	}
@@ -29,6 +31,8 @@ func TestRoutes(t *testing.T) {
 		want         string
 	}{
 		"landing page":   {options, "GET", "/", 200, "1.2.3"},
+		"status page":    {with(func(o *Options) { o.Trusted = func(*http.Request) bool { return true } }), "GET", "/", 200, "what is weak"},
+		"its JSON":       {options, "GET", "/?format=json", 403, "on loopback"},
 		"metrics":        {options, "GET", "/metrics", 200, "up 1"},
 		"healthy":        {options, "GET", "/-/healthy", 200, "answers"},
 		"ready":          {options, "GET", "/-/ready", 200, "is ready"},
