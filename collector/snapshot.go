@@ -123,3 +123,11 @@ func (s *Snapshot) Unseen() error {
 	}
 	return refused
 }
+
+// Posture is s without the units that tell nothing of a function's settings:
+// those that count and probe its calls.
+func (s *Snapshot) Posture() *Snapshot {
+	posture := *s
+	posture.Units = slices.DeleteFunc(slices.Clone(s.Units), func(u UnitStatus) bool { return u.Source == sourceRejected || u.Source == sourceProbe })
+	return &posture
+}

@@ -225,19 +225,15 @@ func (p *Provisioner) inspectGrafana(ctx context.Context, at *place, hops *Hops)
 		if g, err = newGrafana(p.scaleway(at.grafanaURL), at); err != nil {
 			return "", "", err
 		}
-		_, unopened := g.version(ctx)
-		if err := g.provision(ctx); err != nil {
-			return "", "", err
+		// What opens a Cockpit's Grafana would hide that nobody has.
+		err = g.readSources(ctx)
+		var said *grafanaError
+		if errors.As(err, &said) && said.answer.status == http.StatusNotFound {
+			return "", "scwatch apply opens it, as does anybody in a browser", errors.New("it was never opened, and does not exist before that")
 		}
-		if unopened != nil {
-			return "it was never opened before, and is there now", "", nil
-		}
-		return "it answers, and takes the key", "", nil
+		return "it answers, and takes the key", "", err
 	})
 	hops.Walk("Grafana's data sources", []string{hopGrafana}, func() (string, string, error) {
-		if err := g.readSources(ctx); err != nil {
-			return "", "", err
-		}
 		for _, s := range at.sources {
 			if !slices.ContainsFunc(g.sources, func(l liveSource) bool { return l.name == s.Name }) {
 				return "", "scwatch apply synchronises them", fmt.Errorf("the Grafana does not know the data source %q", s.Name)

@@ -3,6 +3,7 @@ package provisioner
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,6 +72,17 @@ func TestInspect(t *testing.T) {
 				}}}}
 			},
 			hop: "no Grafana-managed rules", says: `such as "Clicked together": Cockpit never evaluates them`, mend: "rule file",
+		},
+		"a Grafana that nobody opened": {
+			trap: func(a *simulator.Account) { a.Projects[0].Grafana = simulator.Grafana{} },
+			hop:  hopGrafana, says: "it was never opened", mend: "scwatch apply opens it", behind: "no Grafana-managed rules",
+		},
+		"a data source that Grafana lacks": {
+			trap: func(a *simulator.Account) {
+				g := &a.Projects[0].Grafana
+				g.DataSources = slices.DeleteFunc(g.DataSources, func(d simulator.GrafanaDataSource) bool { return d.Name == "scwatch" })
+			},
+			hop: "Grafana's data sources", says: `does not know the data source "scwatch"`, mend: "scwatch apply",
 		},
 		"no rules": {
 			trap: func(a *simulator.Account) { a.Projects[0].RuleGroups = nil },

@@ -93,7 +93,7 @@ func writeJSON(w http.ResponseWriter, s *collector.Snapshot) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	report.New(s, report.Filter{}).WriteJSON(w)
+	report.New(s.Posture(), report.Filter{}).WriteJSON(w)
 }
 
 // filter is what the form asks for.
