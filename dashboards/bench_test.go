@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +18,10 @@ import (
 )
 
 const (
-	functions = 1000
-	week      = 7 * 24 * time.Hour
-	heartbeat = 2 * time.Minute // of the push: how far samples lie apart
+	functions  = 1000
+	week       = 7 * 24 * time.Hour
+	heartbeat  = 2 * time.Minute // of the push: how far samples lie apart
+	evaluation = 5 * time.Minute // of the recording rules that the dashboard reads
 )
 
 // What all queries of the fleet's dashboard together take Prometheus, shown for
@@ -60,6 +60,18 @@ func BenchmarkFleetOfAWeek(b *testing.B) {
 			add("annotations", a, 100) // as many as Grafana asks for
 		}
 	}
+	for _, v := range m.Spec.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		query := v.Query.(map[string]any)["query"].(string)
+		if parts := labelValues.FindStringSubmatch(query); parts != nil {
+			match := substitute(parts[1], nil)
+			requests = append(requests, request{"variables", "/api/v1/series", url.Values{"match[]": {match}, "start": {fmt.Sprint(end.Add(-week).Unix())}, "end": {fmt.Sprint(end.Unix())}}})
+			continue
+		}
+		add("variables", target{Expr: strings.TrimSuffix(strings.TrimPrefix(query, "query_result("), ")"), Instant: true}, 1)
+	}
 	for b.Loop() {
 		took := map[string]time.Duration{}
 		var all time.Duration
@@ -90,13 +102,21 @@ func fill(b *testing.B, base string, end time.Time) {
 	type written struct {
 		series
 		grows bool
+		every time.Duration
+		long  bool
 	}
-	var days, weeks []written
+	var all []written
+	const project = "aaaaaaaa-0000-4000-8000-000000000001"
+	regions := []string{"fr-par", "nl-ams", "pl-waw"}
 	for i := range functions {
-		identity := fmt.Sprintf("project_id=%q,region=%q,namespace=%q,function=%q,function_id=%q", "aaaaaaaa-0000-4000-8000-000000000001",
-			[]string{"fr-par", "nl-ams", "pl-waw"}[i%3], fmt.Sprint("namespace-", i%100), fmt.Sprint("function-", i), fmt.Sprintf("b8707337-0911-4249-9ca8-%012x", i))
-		add := func(list *[]written, name, more string, value float64, grows bool) {
-			*list = append(*list, written{series{"scaleway_function_" + name, identity + more, value}, grows})
+		place := fmt.Sprintf("project_id=%q,region=%q,namespace=%q", project, regions[i%100%3], fmt.Sprint("namespace-", i%100))
+		named := place + fmt.Sprintf(",function=%q", fmt.Sprint("function-", i))
+		identity := named + fmt.Sprintf(",function_id=%q", fmt.Sprintf("b8707337-0911-4249-9ca8-%012x", i))
+		day := func(name, more string, value float64) {
+			all = append(all, written{series: series{"scaleway_function_" + name, identity + more, value}, every: heartbeat})
+		}
+		record := func(name, labels string, value float64) {
+			all = append(all, written{series: series{name, labels, value}, every: evaluation, long: true})
 		}
 		public := i%10 == 0
 		for _, privacy := range []string{"public", "private", "unknown"} {
@@ -104,51 +124,59 @@ func fill(b *testing.B, base string, end time.Time) {
 			if privacy != "unknown" && (privacy == "public") == public {
 				value = 1
 			}
-			add(&weeks, "privacy", `,privacy="`+privacy+`"`, value, false)
+			day("privacy", `,privacy="`+privacy+`"`, value)
+			if i < 100 { // one function of each namespace
+				record("namespace:scaleway_function_privacy:sum", place+`,privacy="`+privacy+`"`, value)
+			}
 		}
-		add(&weeks, "rejected_calls_total", `,code="403",source="metrics"`, 0, i%10 == 1)
-		for _, to := range []string{"public", "private"} {
-			add(&weeks, "privacy_changes_total", `,to="`+to+`"`, 0, false)
+		refuses := i%10 == 1
+		all = append(all, written{series{"scaleway_function_rejected_calls_total", identity + `,code="403",source="metrics"`, 0}, refuses, heartbeat, true})
+		if refuses {
+			record("function:scaleway_function_rejected_calls:rate10m", named, 1)
 		}
-		add(&days, "info", `,project="large",team="web",runtime="go126",sandbox="v2",http_option="enabled",namespace_id="n",domain="d"`, 1, false)
-		add(&days, "finding", `,check="function_no_private_network",severity="info"`, 1, false)
+		if i%100 == 0 { // always, as if it changed every few minutes
+			record("function:scaleway_function_privacy_changes:increase10m", named+`,to="public"`, 1)
+			record("function:scaleway_function_privacy_changes:increase10m", named+`,to="private"`, 1)
+		}
+		day("info", `,project="large",team="web",runtime="go126",sandbox="v2",http_option="enabled",namespace_id="n",domain="d"`, 1)
+		day("finding", `,check="function_no_private_network",severity="info"`, 1)
 		if public {
-			add(&days, "finding", `,check="function_public",severity="high"`, 1, false)
-			add(&days, "finding", `,check="function_http_allowed",severity="medium"`, 1, false)
-			add(&days, "token_expiry_timestamp_seconds", `,token_id="t",scope="function"`, float64(end.Add(week).Unix()), false)
+			day("finding", `,check="function_public",severity="high"`, 1)
+			day("finding", `,check="function_http_allowed",severity="medium"`, 1)
+			day("token_expiry_timestamp_seconds", `,token_id="t",scope="function"`, float64(end.Add(week).Unix()))
 		}
 		for _, scope := range []string{"function", "namespace"} {
-			add(&days, "secrets", `,scope="`+scope+`"`, 1, false)
-			add(&days, "plaintext_secrets", `,scope="`+scope+`"`, 0, false)
+			day("secrets", `,scope="`+scope+`"`, 1)
+			day("plaintext_secrets", `,scope="`+scope+`"`, 0)
 		}
-		add(&days, "runtime_status", `,status="available"`, 1, false)
-		add(&days, "status", `,status="ready"`, 1, false)
-		add(&days, "created_timestamp_seconds", "", float64(end.Add(-week).Unix()), false)
-		add(&days, "updated_timestamp_seconds", "", float64(end.Add(-week).Unix()), false)
+		day("runtime_status", `,status="available"`, 1)
+		day("status", `,status="ready"`, 1)
+		day("created_timestamp_seconds", "", float64(end.Add(-week).Unix()))
+		day("updated_timestamp_seconds", "", float64(end.Add(-week).Unix()))
 	}
-	for _, region := range []string{"fr-par", "nl-ams", "pl-waw"} {
-		days = append(days, written{series{"scwatch_poll_up", `project_id="aaaaaaaa-0000-4000-8000-000000000001",source="functions",region="` + region + `"`, 1}, false})
+	for _, region := range regions {
+		labels := fmt.Sprintf("project_id=%q,source=%q,region=%q", project, "functions", region)
+		all = append(all, written{series: series{"scwatch_poll_up", labels, 1}, every: heartbeat})
 	}
-	const stretch = 15 * heartbeat // Prometheus takes what is less than an hour older than its newest sample
+	const stretch = 30 * time.Minute // Prometheus takes what is less than an hour older than its newest sample
 	for from := end.Add(-week); from.Before(end); from = from.Add(stretch) {
-		list := weeks
-		if from.After(end.Add(-26 * time.Hour)) {
-			list = append(slices.Clone(weeks), days...)
-		}
 		var request []byte
-		for _, s := range list {
+		for _, s := range all {
+			if !s.long && from.Before(end.Add(-26*time.Hour)) {
+				continue
+			}
 			one := label(nil, "__name__", s.name)
 			for pair := range strings.SplitSeq(s.labels, ",") {
 				name, value, _ := strings.Cut(pair, "=")
 				one = label(one, name, strings.Trim(value, `"`))
 			}
-			for at := from; at.Before(from.Add(stretch)); at = at.Add(heartbeat) {
+			for at := from.Add(s.every); !at.After(from.Add(stretch)); at = at.Add(s.every) {
 				value := s.value
 				if s.grows {
 					value = at.Sub(end.Add(-week)).Seconds()
 				}
 				sample := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), math.Float64bits(value))
-				sample = protowire.AppendVarint(protowire.AppendTag(sample, 2, protowire.VarintType), uint64(at.Add(heartbeat).UnixMilli()))
+				sample = protowire.AppendVarint(protowire.AppendTag(sample, 2, protowire.VarintType), uint64(at.UnixMilli()))
 				one = protowire.AppendBytes(protowire.AppendTag(one, 2, protowire.BytesType), sample)
 			}
 			request = protowire.AppendBytes(protowire.AppendTag(request, 1, protowire.BytesType), one)

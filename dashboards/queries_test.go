@@ -35,6 +35,7 @@ func TestQueriesReturnWhatPanelsReferTo(t *testing.T) {
 			`scaleway_function_runtime_status`, `scaleway_function_tokens`,
 			`count_over_time(up{job="own"}[1h]) > 5`,
 			`rate(scwatch_api_requests_total{job="demo"}[10m]) > 0`,
+			`function:scaleway_function_privacy_changes:increase10m`, `function:scaleway_function_rejected_calls:rate10m`,
 		} {
 			if len(ask(t, base, query, true)) == 0 {
 				return fmt.Errorf("%s has no answer", query)
@@ -265,8 +266,14 @@ func startPrometheus(t *testing.T) string {
 	write(t, filepath.Join(dir, "past"), past.String())
 	run(t, "promtool", "tsdb", "create-blocks-from", "openmetrics", filepath.Join(dir, "past"), filepath.Join(dir, "data"))
 
+	rules, err := os.ReadFile("../alerts/dashboards.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "rules.yml"), strings.Replace(string(rules), "interval: 5m", "interval: 500ms", 1))
 	write(t, filepath.Join(dir, "prometheus.yml"), fmt.Sprintf(`
 global: {scrape_interval: 500ms, scrape_timeout: 500ms}
+rule_files: [rules.yml]
 scrape_configs:
   - {job_name: demo, static_configs: [{targets: [%q]}]}
   - {job_name: own, static_configs: [{targets: [%q], labels: {instance: own}}]}
