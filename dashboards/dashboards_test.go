@@ -128,7 +128,7 @@ var (
 	uids = map[string]string{"fleet.yaml": "scwatch-fleet", "function.yaml": "scwatch-function", "scwatch.yaml": "scwatch-self"}
 	// What Grafana 10 has of what is of use here.
 	panelTypes = []string{"stat", "table", "timeseries", "bargauge", "state-timeline", "row", "text", "logs"}
-	units      = []string{"short", "s", "bytes", "percent", "percentunit", "cpm", "currencyEUR", "dtdurations", "dateTimeFromNow"}
+	units      = []string{"short", "s", "bytes", "percent", "percentunit", "cpm", "locale", "currencyEUR", "dtdurations", "dateTimeFromNow"}
 	// Purple, and what Grafana draws its own annotations in, say nothing.
 	colours = []string{"red", "orange", "yellow", "blue", "green", "#808080", "purple", "rgba(0, 211, 255, 1)"}
 	meaning = map[string]string{
@@ -208,6 +208,10 @@ func TestLint(t *testing.T) {
 			// A stat without data has the colour of the first step.
 			if steps := p.FieldConfig.Defaults.Thresholds.Steps; p.Type == "stat" && (len(steps) == 0 || steps[0].Color != "#808080" && steps[0].Color != "purple") {
 				fail("without data it has the colour of a severity: %v", steps)
+			}
+			// Grafana writes noValue in the place of a tick that has more decimals.
+			if p.Type == "timeseries" && strings.Contains(p.text, "decimals:") {
+				fail("its decimals put the text for no data on the axis")
 			}
 			// With a colour by thresholds, older timelines ignore the mappings.
 			if p.Type == "state-timeline" && p.FieldConfig.Defaults.Color.Mode != "fixed" {

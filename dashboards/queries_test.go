@@ -241,7 +241,7 @@ func checkVariable(t *testing.T, base string, v variable) {
 }
 
 // startPrometheus runs Debian's prometheus, which scrapes the demo and a page of
-// the test's own, and has an hour of its past.
+// the test's own, and has two hours of its past.
 func startPrometheus(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -257,7 +257,7 @@ func startPrometheus(t *testing.T) string {
 	}))
 	t.Cleanup(page.Close)
 	var past bytes.Buffer
-	for at := now.Add(-50 * time.Minute).Truncate(time.Minute); at.Before(now.Add(-time.Minute)); at = at.Add(time.Minute) {
+	for at := now.Add(-110 * time.Minute).Truncate(time.Minute); at.Before(now.Add(-time.Minute)); at = at.Add(time.Minute) {
 		for _, s := range ownSeries(now, at, 0) {
 			fmt.Fprintf(&past, "%s{%s} %v %d\n", s.name, strings.TrimPrefix(s.labels+`,instance="own",job="own"`, ","), s.value, at.Unix())
 		}
@@ -359,6 +359,7 @@ func ownSeries(now, at time.Time, n int64) []series {
 		add("scwatch_api_requests_total", `api="functions",code="`+code+`"`, float64(n))
 	}
 	add("scwatch_api_retries_total", `api="functions",reason="429"`, float64(n))
+	add("scwatch_poll_skipped_total", `project_id="own",region="fr-par",source="tokens"`, float64(n))
 	add("scwatch_rejected_calls_source", `project_id="own",region="fr-par",source="metrics"`, 1)
 	add("scwatch_drift", `kind="dashboard"`, 1)
 	add("scwatch_push_samples_total", "", float64(n))
