@@ -255,9 +255,9 @@ func TestPageHostileNames(t *testing.T) {
 	}
 }
 
-// chromium renders the page of s in a real browser and returns the document and
-// what the browser logged.
-func chromium(t *testing.T, s *collector.Snapshot, target string, args ...string) (dom, log string) {
+// chromium opens a target of handler in a real browser, and returns the document
+// and what the browser logged.
+func chromium(t *testing.T, handler http.Handler, target string, args ...string) (dom, log string) {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
@@ -266,7 +266,7 @@ func chromium(t *testing.T, s *collector.Snapshot, target string, args ...string
 		}
 		t.Skip("no chromium; .ci/packages installs it")
 	}
-	server := httptest.NewServer(serve(s, own()))
+	server := httptest.NewServer(handler)
 	defer server.Close()
 	var out, logged bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), program, append(append([]string{
@@ -286,12 +286,39 @@ func chromium(t *testing.T, s *collector.Snapshot, target string, args ...string
 // no other host is asked.
 func TestPageInChromium(t *testing.T) {
 	for _, width := range []string{"390", "820", "1440"} {
-		dom, log := chromium(t, hostileSnapshot(hostile[1]), "/", "--window-size="+width+",1200")
+		dom, log := chromium(t, serve(hostileSnapshot(hostile[1]), own()), "/", "--window-size="+width+",1200")
 		if strings.Contains(log, "CONSOLE") {
 			t.Errorf("width %s: the console says:\n%s", width, log)
 		}
 		if !strings.Contains(dom, "</html>") || strings.Contains(dom, "<img") || strings.Contains(dom, "<script") {
 			t.Errorf("width %s: a name became an element:\n%s", width, dom)
+		}
+	}
+}
+
+// Every rule of axe-core, in both schemes, at the width of a phone and of a desk.
+// No Debian package has it: AXE_JS names its axe.min.js.
+func TestPageIsAccessible(t *testing.T) {
+	if os.Getenv("AXE_JS") == "" {
+		t.Skip("AXE_JS does not name an axe.min.js")
+	}
+	axe, err := os.ReadFile(os.Getenv("AXE_JS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const judge = `<script>axe.run().then(r => {
+		document.body.textContent = "axe: " + r.passes.length + " passed; " + r.violations.map(v => v.id + " at " + v.nodes.map(n => n.target)).join("; ") + "."
+	})</script>`
+	judged := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page := get(t, failing(snapshot(functions(120)...), "internal error"), r.URL.String()) // without the policy, which forbids scripts
+		fmt.Fprint(w, strings.Replace(page, "</body>", "<script>"+string(axe)+"</script>"+judge+"</body>", 1))
+	})
+	for _, width := range []string{"390", "1440"} {
+		for scheme, number := range map[string]string{"dark": "0", "light": "1"} {
+			dom, _ := chromium(t, judged, "/", "--window-size="+width+",1200", "--virtual-time-budget=60000", "--blink-settings=preferredColorScheme="+number)
+			if _, verdict, _ := strings.Cut(dom, "axe: "); !regexp.MustCompile(`^[1-9]\d passed; \.`).MatchString(verdict) {
+				t.Errorf("%s, width %s: %.2000s", scheme, width, verdict)
+			}
 		}
 	}
 }
