@@ -2,39 +2,34 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scwatch/scwatch/collector"
+	"github.com/scwatch/scwatch/collector/push"
 	"github.com/scwatch/scwatch/internal/config"
+	"github.com/scwatch/scwatch/internal/diagnosis"
 	"github.com/scwatch/scwatch/internal/httpclient"
 	"github.com/scwatch/scwatch/provisioner"
 )
 
-// doctorOptions are the flags of doctor.
+// doctorOptions are doctor's own flags.
 type doctorOptions struct {
-	format    string
-	testAlert bool
+	format     string
+	testAlerts bool
 }
 
 func doctorFlags(c *kingpin.CmdClause, o *options) {
-	c.Flag("format", "Form of what is found: text or json.").Default("text").EnumVar(&o.doctor.format, "text", "json")
-	c.Flag("send-test-alert", "Send a test alert of Cockpit's own and one of scwatch's. Without it nothing is written.").BoolVar(&o.doctor.testAlert)
+	c.Flag("format", "How to write what was found: text, a line a hop, or json.").Default("text").EnumVar(&o.doctor.format, "text", "json")
+	c.Flag("send-test-alert", "Send two test alerts, Cockpit's own and one of scwatch's, and push a sample. Without it nothing is written anywhere.").BoolVar(&o.doctor.testAlerts)
 }
 
-const (
-	hopCredentials = "credentials"
-	hopProjects    = "projects and regions"
-)
+// The hop of the push's data source; the rest of the push's are push.Hops.
+const hopPushSource = "push's data source"
 
 // doctor walks the way from the key to the pager and says which hop is broken.
 func doctor(ctx context.Context, o options, p process) error {
@@ -45,170 +40,103 @@ func doctor(ctx context.Context, o options, p process) error {
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
+	log := o.logger(p)
+	if credentials.Warning != "" {
+		log.Warn(credentials.Warning)
+	}
 	walker, err := newProvisioner(settings, credentials, true, p.env, httpclient.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		return err
 	}
-	token, err := pushToken(settings, p.env)
+	fleet, err := collector.NewFleet(collector.NewState(), log)
+	if err != nil {
+		return err
+	}
+	w := newWatch(p.env, o, fleet, nil, prometheus.NewRegistry(), log)
+	gate := httpclient.NewGate(settings.Collect.Concurrency, float64(settings.Collect.RateLimit))
+	api, err := w.api(credentials, gate)
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	hops := &provisioner.Hops{}
-	refused, err := examine(ctx, o, p, settings, credentials, hops)
-	if err != nil {
-		return err
-	}
-	if !refused {
-		inspectProjects(ctx, walker, settings, hops)
-		walker.Inspect(ctx, provisioner.Home{
-			Project: settings.Cockpit.Project, Region: settings.Cockpit.Region, DataSource: settings.Cockpit.DataSource,
-			PushURL: settings.Push.URL, PushToken: token, Pushing: settings.Push.Enabled, TestAlert: o.doctor.testAlert, Now: time.Now(),
-		}, hops)
+	poller := w.poller(settings, credentials, api)
+	w.countRejectedCalls(poller, settings, credentials, gate)
+
+	line := newProgress(p.stderr)
+	line.show("asking the Scaleway API")
+	watched, refused := poller.Diagnose(ctx)
+	var pushed, provisioned []diagnosis.Hop
+	if refused {
+		pushed, provisioned = hidden(append([]string{hopPushSource}, push.Hops...)), hidden(provisioner.Hops)
 	} else {
-		hops.Walk("Cockpit, rules and notifications", []string{hopCredentials}, nil)
+		line.show("asking the push's receiver")
+		pushed = w.diagnosePush(ctx, settings, credentials, api, o.doctor.testAlerts)
+		line.show("asking the Cockpit")
+		provisioned = walker.Diagnose(ctx, o.doctor.testAlerts)
 	}
-	if err := writeHops(o.doctor.format, p, hops.All); err != nil {
-		return err
+	line.end()
+	if ctx.Err() != nil {
+		return errors.New("interrupted before everything was asked: there is no report")
 	}
-	broken := 0
-	for _, hop := range hops.All {
-		if hop.State == provisioner.HopBroken {
-			broken++
-		}
+	report := diagnosis.New(append(append(watched, pushed...), provisioned...))
+	if o.doctor.format == "json" {
+		err = report.WriteJSON(p.stdout)
+	} else {
+		err = report.WriteText(p.stdout)
 	}
 	switch {
+	case err != nil:
+		return fmt.Errorf("write the report: %w", err)
 	case refused:
 		return &exitError{code: exitRefused}
-	case broken > 0:
+	case report.Has(diagnosis.Unseen):
+		return &exitError{code: exitPartly}
+	case !report.OK:
 		return &exitError{code: exitFailed}
 	}
 	return nil
 }
 
-// pushToken is the Cockpit token for pushing; empty where the key is used.
-func pushToken(c *config.Config, env config.Environment) (config.Secret, error) {
-	if c.Push.TokenFile == "" {
-		return config.NewSecret(env("SCWATCH_PUSH_TOKEN")), nil
+// hidden are hops behind credentials that are refused.
+func hidden(names []string) []diagnosis.Hop {
+	var all []diagnosis.Hop
+	for _, name := range names {
+		all = append(all, diagnosis.Hop{Name: name}.HiddenBy("credentials"))
 	}
-	data, err := os.ReadFile(c.Push.TokenFile)
-	if err != nil {
-		return config.Secret{}, fmt.Errorf("push.token_file: it cannot be read: %w", errors.Unwrap(err))
-	}
-	return config.NewSecret(strings.TrimSpace(string(data))), nil
+	return all
 }
 
-// examine walks the part of the way that the daemon's polls go.
-func examine(ctx context.Context, o options, p process, c *config.Config, credentials config.Credentials, hops *provisioner.Hops) (refused bool, err error) {
-	log := o.logger(process{stderr: io.Discard})
-	fleet, err := collector.NewFleet(collector.NewState(), log)
-	if err != nil {
-		return false, err
-	}
-	w := newWatch(p.env, o, fleet, nil, prometheus.NewRegistry(), log)
-	api, err := w.api(credentials, httpclient.NewGate(c.Collect.Concurrency, float64(c.Collect.RateLimit)))
-	if err != nil {
-		return false, &exitError{exitUsage, err}
-	}
-	poller := w.poller(c, credentials, api)
-	preflightErr := preflight(ctx, poller)
-	if preflightErr == nil {
-		if err := poller.Once(ctx, allProjects, func(int, int) {}); err != nil {
-			return false, err
+// diagnosePush walks from the push's data source to a sample in it.
+func (w *watch) diagnosePush(ctx context.Context, c *config.Config, credentials config.Credentials, api *collector.API, mayWrite bool) []diagnosis.Hop {
+	source := diagnosis.Hop{Name: hopPushSource, Tried: "find where to push to"}
+	rest := func(change func(diagnosis.Hop) diagnosis.Hop) (hops []diagnosis.Hop) {
+		for _, name := range push.Hops {
+			hops = append(hops, change(diagnosis.Hop{Name: name, Tried: "push"}))
 		}
+		return hops
 	}
-	snapshot := fleet.Snapshot(time.Now())
-	hops.Walk(hopCredentials, nil, func() (string, string, error) {
-		if preflightErr != nil {
-			return "", "", preflightErr
+	if !c.Push.Enabled {
+		off := func(h diagnosis.Hop) diagnosis.Hop {
+			return h.NotWanted("push.enabled is false: Cockpit scrapes nothing, so that nothing of scwatch's arrives there unless somebody else sends it")
 		}
-		for _, end := range snapshot.Credentials {
-			if left := time.Until(end); left < 7*24*time.Hour {
-				return "", "make a new key and replace this one", fmt.Errorf("the key ends on %s", end.UTC().Format(time.DateOnly))
-			}
-			return "the API takes the key, until " + end.UTC().Format(time.DateOnly), "", nil
-		}
-		return "the API takes the key; when it ends is not told", "", nil
-	})
-	for _, source := range []struct{ hop, name string }{
-		{hopProjects, "projects"}, {"functions", "functions"}, {"runtimes", "runtimes"}, {"tokens", "tokens"},
-		{"triggers", "triggers"}, {"crons", "crons"}, {"domains", "domains"},
-	} {
-		hops.Walk(source.hop, []string{hopCredentials}, func() (string, string, error) { return examineUnits(snapshot, source.name) })
+		return append([]diagnosis.Hop{off(source)}, rest(off)...)
 	}
-	return preflightErr != nil, nil
-}
-
-// examineUnits tells how the units of one source fared.
-func examineUnits(s *collector.Snapshot, source string) (found, mend string, err error) {
-	units := 0
-	for _, u := range s.Units {
-		if u.Source != source {
-			continue
-		}
-		if u.Error != nil {
-			return "", "", u.Error
-		}
-		units++
+	if c.Push.URL == "" {
+		source.Tried = fmt.Sprintf("look for the data source %q of project %s in %s", c.Cockpit.DataSource, c.Cockpit.Project, c.Cockpit.Region)
+		source.Project, source.Region = c.Cockpit.Project, c.Cockpit.Region
 	}
-	if source == "functions" {
-		return fmt.Sprintf("%d functions, in %d regions of projects", len(s.Functions), units), "", nil
+	behind := func(h diagnosis.Hop) diagnosis.Hop { return h.HiddenBy(hopPushSource) }
+	receiver, err := w.receiver(ctx, c, credentials, api)
+	var unread *collector.APIError
+	switch {
+	case errors.As(err, &unread):
+		return append([]diagnosis.Hop{source.Failed(err, true, "where to push to is not known: nothing is pushed")}, rest(behind)...)
+	case err != nil:
+		found, mend, _ := strings.Cut(err.Error(), "; ")
+		return append([]diagnosis.Hop{source.Broke(found, "nothing is pushed", mend)}, rest(behind)...)
+	case receiver.Home:
+		source = source.Ok("a custom data source of metrics")
+	default:
+		source = source.Ok("push.url names one")
 	}
-	return "read", "", nil
-}
-
-func allProjects(names map[string]string) ([]string, error) {
-	var ids []string
-	for id := range names {
-		ids = append(ids, id)
-	}
-	return ids, nil
-}
-
-// inspectProjects asks each watched project's own Cockpit.
-func inspectProjects(ctx context.Context, walker *provisioner.Provisioner, c *config.Config, hops *provisioner.Hops) {
-	if c.RejectedCalls.Source == "off" {
-		return
-	}
-	for _, project := range c.Scaleway.Projects {
-		if project == "*" {
-			continue // each project's units of the daemon tell
-		}
-		for _, region := range c.Scaleway.Regions {
-			hops.Walk("rejected calls of "+project+" in "+region, []string{hopCredentials}, func() (string, string, error) {
-				found, err := walker.InspectRejectedCalls(ctx, project, region)
-				var failed *httpclient.Error
-				if errors.As(err, &failed) && failed.Status == http.StatusForbidden {
-					return "", "give the key's application ObservabilityReadOnly in this project, name a Cockpit token in rejected_calls.token_files, or set rejected_calls.source: off", err
-				}
-				return found, "", err
-			})
-		}
-	}
-}
-
-// writeHops prints one line a hop, and below a broken one how to mend it.
-func writeHops(format string, p process, hops []provisioner.Hop) error {
-	if format == "json" {
-		encoder := json.NewEncoder(p.stdout)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(map[string]any{"version": 1, "hops": hops})
-	}
-	marks := map[provisioner.HopState]string{provisioner.HopOK: "ok", provisioner.HopBroken: "BROKEN", provisioner.HopNotReached: "-"}
-	broken := 0
-	for _, hop := range hops {
-		fmt.Fprintf(p.stdout, "%-7s %s: %s\n", marks[hop.State], hop.Name, hop.Found)
-		if hop.Mend != "" {
-			fmt.Fprintf(p.stdout, "        mend: %s\n", hop.Mend)
-		}
-		if hop.State == provisioner.HopBroken {
-			broken++
-		}
-	}
-	if broken == 0 {
-		_, err := fmt.Fprintln(p.stdout, "\nThe whole way is open.")
-		return err
-	}
-	_, err := fmt.Fprintf(p.stdout, "\n%d of %d hops are broken; begin with the first.\n", broken, len(hops))
-	return err
+	return append([]diagnosis.Hop{source}, push.Diagnose(ctx, receiver, httpclient.NewTransport(), "scwatch/"+releaseVersion(), mayWrite)...)
 }
