@@ -91,12 +91,17 @@ func (p *patient) configure(t *testing.T, more string) {
 	p.write(t, "scwatch.yaml", targets+more+"\n")
 }
 
+func (p *patient) environment() (all []string) {
+	for name, value := range p.env {
+		all = append(all, name+"="+value)
+	}
+	return all
+}
+
 func (p *patient) run(t *testing.T, args ...string) (stdout string, code int) {
 	t.Helper()
 	cmd := exec.Command(scwatchProgram(t), args...)
-	for name, value := range p.env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
+	cmd.Env = p.environment()
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &said, p.dir
 	var exit *exec.ExitError
