@@ -153,7 +153,7 @@ func alertOn(t testing.TB, metrics string, came *pagers, pace pace) string {
 			t.Fatal(err)
 		}
 	}
-	for _, file := range []string{"posture", "rejected_calls", "lifecycle", "credentials", "scwatch"} {
+	for _, file := range []string{"posture", "rejected_calls", "lifecycle", "credentials", "scwatch", "dashboards"} {
 		put("rules/"+file+".yaml", pace.text(shipped(t, file+".yaml")))
 	}
 	put("templates/scwatch.tmpl", shipped(t, "templates/scwatch.tmpl"))
