@@ -98,12 +98,13 @@ half and shows a minute later; the expression is true while it lasts):
   sum by (function) (increase(scaleway_function_rejected_calls_total{code=~"401|403"}[2m])) > 50
 
 The account has a Cockpit, too. In another shell, see what would be provisioned
-there, and do it:
+there, do it, and ask what is still missing until somebody is paged:
 
   export SCW_API_URL=%[2]s SCW_DEFAULT_PROJECT_ID=%[3]s
   export SCW_ACCESS_KEY=%[4]s SCW_SECRET_KEY=%[5]s
   scwatch plan
   scwatch apply
+  scwatch doctor
 
 The account changes as time goes by; each change is told here and shows within
 ten seconds. Ctrl-C ends it all.
