@@ -189,8 +189,11 @@ func (s *Server) createDataSource(req request, p *Project, call cockpitCall) (an
 	return dataSourceBody(req.base, p, d), nil
 }
 
-// newID is unlike any ID of the account's author.
-func (s *Server) newID() string { return fmt.Sprintf("5c0c0000-0000-4000-8000-%012x", s.served) }
+// newID is unlike any ID of the account's author. The lock is held.
+func (s *Server) newID() string {
+	s.created++
+	return fmt.Sprintf("5c0c0000-0000-4000-8000-%012x", s.created)
+}
 
 func (s *Server) createToken(p *Project, call cockpitCall) (any, *failure) {
 	if call.Name == "" || len(call.Scopes) == 0 {

@@ -26,6 +26,7 @@ type Server struct {
 	called   map[string]int  // functions, by ID and by host
 	open     map[string]bool // functions that let everybody in
 	served   int
+	created  int // data sources and tokens, for their IDs
 	closing  chan struct{}
 	rulers   map[string]polled // by data source
 }
