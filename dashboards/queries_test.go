@@ -33,7 +33,7 @@ func TestQueriesReturnWhatPanelsReferTo(t *testing.T) {
 		for _, query := range []string{
 			`min(scwatch_poll_up) == 1`, // the slow sources were read as well
 			`scaleway_function_runtime_status`, `scaleway_function_tokens`,
-			`count_over_time(up{job="own"}[1h]) > 5`,
+			`count_over_time(up{job="own"}[1h]) > 3`,
 			`rate(scwatch_api_requests_total{job="demo"}[10m]) > 0`,
 			`function:scaleway_function_privacy_changes:increase10m`, `function:scaleway_function_rejected_calls:rate10m`,
 		} {
@@ -270,9 +270,9 @@ func startPrometheus(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "rules.yml"), strings.Replace(string(rules), "interval: 5m", "interval: 500ms", 1))
+	write(t, filepath.Join(dir, "rules.yml"), strings.Replace(string(rules), "interval: 5m", "interval: 2s", 1))
 	write(t, filepath.Join(dir, "prometheus.yml"), fmt.Sprintf(`
-global: {scrape_interval: 500ms, scrape_timeout: 500ms}
+global: {scrape_interval: 2s, scrape_timeout: 2s} # a scrape that takes longer leaves no series
 rule_files: [rules.yml]
 scrape_configs:
   - {job_name: demo, static_configs: [{targets: [%q]}]}
