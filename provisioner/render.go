@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 // Render writes a plan for people: by target, one block for an object, one line
@@ -20,11 +22,11 @@ func (p *Plan) Render(w io.Writer, colour bool) {
 	for _, a := range p.byTarget() {
 		if a.Target != target {
 			target = a.Target
-			fmt.Fprintf(w, "%s\n", paint("1", printable(target)))
+			fmt.Fprintf(w, "%s\n", paint("1", printable.Line(target)))
 		}
-		fmt.Fprintf(w, "  %s %s %s", signs[a.Op], strings.ReplaceAll(string(a.Kind), "_", " "), printable(a.Name))
+		fmt.Fprintf(w, "  %s %s %s", signs[a.Op], strings.ReplaceAll(string(a.Kind), "_", " "), printable.Line(a.Name))
 		if a.ChangedBy != "" {
-			fmt.Fprintf(w, " (last written by %s)", printable(a.ChangedBy))
+			fmt.Fprintf(w, " (last written by %s)", printable.Line(a.ChangedBy))
 		}
 		fmt.Fprintln(w)
 		for _, c := range a.Changes {
@@ -32,7 +34,7 @@ func (p *Plan) Render(w io.Writer, colour bool) {
 		}
 	}
 	for _, note := range p.Notes {
-		fmt.Fprintf(w, "note: %s\n", printable(note))
+		fmt.Fprintf(w, "note: %s\n", printable.Line(note))
 	}
 	if len(p.Actions) == 0 {
 		fmt.Fprintln(w, "Nothing to do: everything is as it is defined.")
@@ -64,22 +66,22 @@ const longest = 160
 func (c Change) render(w io.Writer, paint func(code, s string) string) {
 	before, after := multiline(c.Before), multiline(c.After)
 	if before != nil || after != nil {
-		fmt.Fprintf(w, "      %s:\n", printable(c.Path))
+		fmt.Fprintf(w, "      %s:\n", printable.Line(c.Path))
 		for _, line := range before {
-			fmt.Fprintln(w, paint("31", "        - "+printable(line)))
+			fmt.Fprintln(w, paint("31", "        - "+printable.Line(line)))
 		}
 		for _, line := range after {
-			fmt.Fprintln(w, paint("32", "        + "+printable(line)))
+			fmt.Fprintln(w, paint("32", "        + "+printable.Line(line)))
 		}
 		return
 	}
 	switch {
 	case c.Before == nil:
-		fmt.Fprintf(w, "      %s: %s\n", printable(c.Path), paint("32", "+ "+short(c.After)))
+		fmt.Fprintf(w, "      %s: %s\n", printable.Line(c.Path), paint("32", "+ "+short(c.After)))
 	case c.After == nil:
-		fmt.Fprintf(w, "      %s: %s\n", printable(c.Path), paint("31", "- "+short(c.Before)))
+		fmt.Fprintf(w, "      %s: %s\n", printable.Line(c.Path), paint("31", "- "+short(c.Before)))
 	default:
-		fmt.Fprintf(w, "      %s: %s -> %s\n", printable(c.Path), paint("31", short(c.Before)), paint("32", short(c.After)))
+		fmt.Fprintf(w, "      %s: %s -> %s\n", printable.Line(c.Path), paint("31", short(c.Before)), paint("32", short(c.After)))
 	}
 }
 
@@ -98,14 +100,4 @@ func short(v any) string {
 		return string(s[:longest]) + "…"
 	}
 	return string(s)
-}
-
-// printable keeps other people's text from moving the cursor of a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 {
-			return '�'
-		}
-		return r
-	}, s)
 }

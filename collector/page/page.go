@@ -20,6 +20,7 @@ import (
 
 	"github.com/scwatch/scwatch/collector"
 	"github.com/scwatch/scwatch/collector/report"
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 //go:embed page.css
@@ -219,7 +220,7 @@ func shorten(s string, most int) string {
 			s = string(runes[:most]) + "…"
 		}
 	}
-	return report.Printable(s)
+	return printable.Line(s)
 }
 
 func count(n int, what string) string {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 // takenOver is the reason of an exception that WriteExceptions writes.
@@ -22,7 +24,7 @@ func (r *Report) WriteExceptions(w io.Writer, owner, expires string) error {
 		fmt.Fprintf(w, "# %s\n", warning)
 	}
 	for _, u := range r.Unread {
-		fmt.Fprintf(w, "# %s: %s\n", Printable(u.place()), Printable(u.Error))
+		fmt.Fprintf(w, "# %s: %s\n", printable.Line(u.place()), printable.Line(u.Error))
 	}
 	fmt.Fprintf(w, "# %s\n", r.summary())
 	var b bytes.Buffer
@@ -85,7 +87,7 @@ func scalar(s string) yaml.Node {
 	n := yaml.Node{}
 	n.SetString(s)
 	n.Style = 0 // whatever it needs, on one line
-	if Printable(s) != s {
+	if printable.Line(s) != s {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n
@@ -101,5 +103,5 @@ func comment(fn Function) string {
 	if fn.Project == fn.ProjectID {
 		return ""
 	}
-	return Printable(fn.Project)
+	return printable.Line(fn.Project)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/scwatch/scwatch/collector"
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 type (
@@ -50,7 +51,7 @@ func (r *Report) WriteJUnit(w io.Writer, failOn collector.Severity) error {
 	all := junitSuites{Name: "scwatch audit"}
 	reading := junitSuite{Name: "reading"}
 	for _, u := range r.Unread {
-		reading.add(junitCase{Class: "reading", Name: Printable(u.place()), Error: &junitDetail{Message: Printable(u.Error), Type: "unread"}})
+		reading.add(junitCase{Class: "reading", Name: printable.Line(u.place()), Error: &junitDetail{Message: printable.Line(u.Error), Type: "unread"}})
 	}
 	summary := junitCase{Class: "reading", Name: "everything could be read", Out: strings.Join(append(r.warnings(), r.summary()), "\n")}
 	if !r.Complete {
@@ -69,7 +70,7 @@ func (r *Report) WriteJUnit(w io.Writer, failOn collector.Severity) error {
 		for _, f := range r.Excepted {
 			if f.Check == check.ID {
 				c := newCase(f, check, failOn)
-				c.Failure, c.Skipped = nil, &junitDetail{Message: "excepted by " + Printable(f.Exception.answered())}
+				c.Failure, c.Skipped = nil, &junitDetail{Message: "excepted by " + printable.Line(f.Exception.answered())}
 				suite.add(c)
 			}
 		}
@@ -89,13 +90,13 @@ func (r *Report) WriteJUnit(w io.Writer, failOn collector.Severity) error {
 
 func newCase(f Finding, check Check, failOn collector.Severity) junitCase {
 	fn := f.Function
-	c := junitCase{Class: check.ID, Name: Printable(fmt.Sprintf("%s / %s / %s / %s", fn.Project, fn.Region, fn.Namespace, fn.Name))}
-	message := Printable(fmt.Sprintf("%s: %s", f.Severity, f.told()))
+	c := junitCase{Class: check.ID, Name: printable.Line(fmt.Sprintf("%s / %s / %s / %s", fn.Project, fn.Region, fn.Namespace, fn.Name))}
+	message := printable.Line(fmt.Sprintf("%s: %s", f.Severity, f.told()))
 	if !reaches(f.Severity, failOn) {
 		c.Skipped = &junitDetail{Message: message + " (below --fail-on)"}
 		return c
 	}
-	c.Failure = &junitDetail{Message: message, Type: string(f.Severity), Text: Printable(fmt.Sprintf("%s Console: %s CLI: %s Terraform: %s", check.Why, check.Remedy.Console, f.Command, check.Remedy.Terraform))}
+	c.Failure = &junitDetail{Message: message, Type: string(f.Severity), Text: printable.Line(fmt.Sprintf("%s Console: %s CLI: %s Terraform: %s", check.Why, check.Remedy.Console, f.Command, check.Remedy.Terraform))}
 	return c
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 // WriteMarkdown writes r for a merge request.
@@ -60,7 +62,7 @@ func markdownPlace(f Function) string {
 func markdownText(s string) string {
 	var b strings.Builder
 	b.WriteString("<code>")
-	for _, r := range Printable(s) {
+	for _, r := range printable.Line(s) {
 		if r > ' ' && r < 0x7f && !isPlain(r) {
 			fmt.Fprintf(&b, "&#%d;", r)
 		} else {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/scwatch/scwatch/collector"
 	"github.com/scwatch/scwatch/internal/config"
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
@@ -307,7 +308,7 @@ func TestHostileNamesAreHarmless(t *testing.T) {
 			}
 			if format == "sarif" { // whose texts are shown as they are
 				eachText(parsed, func(text string) {
-					if text != Printable(text) && !strings.Contains(text, "\n\nConsole: ") && !strings.Contains(text, "**In the console:**") {
+					if text != printable.Line(text) && !strings.Contains(text, "\n\nConsole: ") && !strings.Contains(text, "**In the console:**") {
 						t.Errorf("%s has the text %q", format, text)
 					}
 					if strings.Contains(text, "[a](") && strings.HasPrefix(text, "Function ") {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/scwatch/scwatch/collector"
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 // SARIF 2.1.0, the part of it that is written.
@@ -120,7 +121,7 @@ func (r *Report) WriteSARIF(w io.Writer, version string) error {
 	}
 	for _, f := range r.Excepted {
 		result := r.newResult(f)
-		result.Suppressions = []sarifSuppression{{Kind: "external", Status: "accepted", Justification: Printable(f.Exception.answered())}}
+		result.Suppressions = []sarifSuppression{{Kind: "external", Status: "accepted", Justification: printable.Line(f.Exception.answered())}}
 		run.Results = append(run.Results, result)
 	}
 	return writeJSON(w, sarifLog{
@@ -162,8 +163,8 @@ func (r *Report) newResult(f Finding) sarifResult {
 		Locations: []sarifLocation{{
 			Physical: sarifPhysical{sarifArtifact{sarifPath("scaleway", fn.ProjectID, fn.Region, fn.Namespace, fn.Name)}},
 			Logical: []sarifLogical{{
-				Name: Printable(fn.Name), Kind: "function",
-				FullyQualifiedName: Printable(strings.Join([]string{fn.ProjectID, fn.Region, fn.Namespace, fn.Name}, "/")),
+				Name: printable.Line(fn.Name), Kind: "function",
+				FullyQualifiedName: printable.Line(strings.Join([]string{fn.ProjectID, fn.Region, fn.Namespace, fn.Name}, "/")),
 			}},
 		}},
 		// The first is the one that GitHub goes by, whatever its name says.
@@ -190,5 +191,5 @@ func sarifPath(parts ...string) string {
 
 // sarifText is s without the marks of a link, which a page would make one of.
 func sarifText(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`).Replace(Printable(s))
+	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`).Replace(printable.Line(s))
 }

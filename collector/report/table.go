@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/scwatch/scwatch/collector"
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 // Terminal is what the table is written for.
@@ -92,7 +93,7 @@ func (t tableWriter) rows(rows [][]string) {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i := range row {
-			row[i] = Printable(row[i])
+			row[i] = printable.Line(row[i])
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
 	}
@@ -143,7 +144,7 @@ func (t tableWriter) prose(color, prefix, text string) {
 	}
 	line, begun := prefix, false
 	for word := range strings.FieldsSeq(text) {
-		word = Printable(word)
+		word = printable.Line(word)
 		if begun && utf8.RuneCountInString(line+" "+word) > width {
 			t.line(t.paint(color, line))
 			line, begun = strings.Repeat(" ", utf8.RuneCountInString(prefix)), false
