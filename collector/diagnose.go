@@ -27,21 +27,16 @@ type place struct{ project, region string }
 // asks it of each, and tells how each hop fares. refused says that the API does
 // not take the key, so that nothing else can be asked.
 func (p *Poller) Diagnose(ctx context.Context) (hops []diagnosis.Hop, refused bool) {
+	ofPlaces := slices.Concat([]string{hopNamespaces, hopFunctions}, slowSources, []string{hopCockpit, sourceRejected})
 	credentials := p.diagnoseKey(ctx, time.Now())
 	hops = append(hops, credentials)
 	if credentials.Status == diagnosis.Broken {
-		for _, name := range slices.Concat([]string{hopProjects, hopNamespaces, hopFunctions}, slowSources, []string{hopCockpit, sourceRejected}) {
-			hops = append(hops, diagnosis.Hop{Name: name}.HiddenBy(hopCredentials))
-		}
-		return hops, true
+		return append(hops, diagnosis.Hidden(hopCredentials, append([]string{hopProjects}, ofPlaces...)...)...), true
 	}
 	projects, hop := p.diagnoseProjects(ctx)
 	hops = append(hops, hop)
 	if hop.Status != diagnosis.OK && len(projects) == 0 {
-		for _, name := range slices.Concat([]string{hopNamespaces, hopFunctions}, slowSources, []string{hopCockpit, sourceRejected}) {
-			hops = append(hops, diagnosis.Hop{Name: name}.HiddenBy(hopProjects))
-		}
-		return hops, false
+		return append(hops, diagnosis.Hidden(hopProjects, ofPlaces...)...), false
 	}
 	var places []place
 	for _, project := range projects {
@@ -81,7 +76,7 @@ func byHop(places [][]diagnosis.Hop) []diagnosis.Hop {
 				rest = append(rest, hops[n])
 			}
 		}
-		if len(fine) > 0 && len(fine) <= 1 {
+		if len(fine) == 1 {
 			all = append(all, fine...)
 		} else if len(fine) > 1 {
 			one := diagnosis.Hop{Name: fine[0].Name, Tried: fmt.Sprintf("%s, in %d places", generally[fine[0].Name], len(fine))}

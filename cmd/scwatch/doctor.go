@@ -66,7 +66,7 @@ func doctor(ctx context.Context, o options, p process) error {
 	watched, refused := poller.Diagnose(ctx)
 	var pushed, provisioned []diagnosis.Hop
 	if refused {
-		pushed, provisioned = hidden(append([]string{hopPushSource}, push.Hops...)), hidden(provisioner.Hops)
+		pushed, provisioned = diagnosis.Hidden("credentials", append([]string{hopPushSource}, push.Hops...)...), diagnosis.Hidden("credentials", provisioner.Hops...)
 	} else {
 		line.show("asking the push's receiver")
 		pushed = w.diagnosePush(ctx, settings, credentials, api, o.doctor.testAlerts)
@@ -94,15 +94,6 @@ func doctor(ctx context.Context, o options, p process) error {
 		return &exitError{code: exitFailed}
 	}
 	return nil
-}
-
-// hidden are hops behind credentials that are refused.
-func hidden(names []string) []diagnosis.Hop {
-	var all []diagnosis.Hop
-	for _, name := range names {
-		all = append(all, diagnosis.Hop{Name: name}.HiddenBy("credentials"))
-	}
-	return all
 }
 
 // diagnosePush walks from the push's data source to a sample in it.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/scwatch/scwatch/internal/httpclient"
+	"github.com/scwatch/scwatch/internal/printable"
 )
 
 // Status is how a hop fares.
@@ -55,6 +56,15 @@ func (h Hop) Broke(found, means, mend string) Hop {
 func (h Hop) HiddenBy(name string) Hop {
 	h.Status, h.Behind = NotReached, name
 	return h
+}
+
+// Hidden are hops that could not even be tried, behind one that is broken.
+func Hidden(behind string, names ...string) []Hop {
+	hops := make([]Hop, len(names))
+	for i, name := range names {
+		hops[i] = Hop{Name: name}.HiddenBy(behind)
+	}
+	return hops
 }
 
 // NotWanted says why the configuration does without it.
@@ -130,12 +140,12 @@ func (r *Report) WriteText(w io.Writer) error {
 			words = append(words, "mend "+h.Behind+" first")
 		}
 		line := strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), ": ")
-		fmt.Fprintf(&text, "%-11s  %-*s  %s\n", h.Status, width, h.Name, printable(line))
+		fmt.Fprintf(&text, "%-11s  %-*s  %s\n", h.Status, width, h.Name, printable.Line(line))
 		if h.Means != "" {
-			fmt.Fprintf(&text, "%13smeans: %s\n", "", printable(h.Means))
+			fmt.Fprintf(&text, "%13smeans: %s\n", "", printable.Line(h.Means))
 		}
 		if h.Mend != "" {
-			fmt.Fprintf(&text, "%13smend:  %s\n", "", printable(h.Mend))
+			fmt.Fprintf(&text, "%13smend:  %s\n", "", printable.Line(h.Mend))
 		}
 	}
 	switch {
@@ -148,14 +158,4 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
-}
-
-// printable keeps a hop on its line, whatever a server has put into its words.
-func printable(line string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' || c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
-			return ' '
-		}
-		return c
-	}, line)
 }
