@@ -315,6 +315,13 @@ func writeConfig(b testing.TB, dir, name, text string) string {
 // startProgram starts a server on a free port and returns its address when it
 // answers; running is the process, which ends with the test at the latest.
 func startProgram(b testing.TB, program string, args func(address string) []string, env []string, running **exec.Cmd) string {
+	b.Helper()
+	return startReadyAt(b, "/-/ready", program, args, env, running)
+}
+
+// startReadyAt is the same for one that says elsewhere that it is ready.
+func startReadyAt(b testing.TB, ready, program string, args func(address string) []string, env []string, running **exec.Cmd) string {
+	b.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -336,7 +343,7 @@ func startProgram(b testing.TB, program string, args func(address string) []stri
 	if running != nil {
 		*running = cmd
 	}
-	for end := time.Now().Add(60 * time.Second); !strings.HasPrefix(fetch(http.MethodGet, "http://"+address+"/-/ready"), "200"); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); !strings.HasPrefix(fetch(http.MethodGet, "http://"+address+ready), "200"); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			said, _ := os.ReadFile(log.Name())
 			b.Fatalf("%s is not ready after a minute:\n%s", program, said)

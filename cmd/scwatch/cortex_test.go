@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -15,9 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/scwatch/scwatch/internal/simulator"
 )
@@ -33,7 +27,7 @@ func TestFromApplyToThePager(t *testing.T) {
 	cortex := startCortex(t, program)
 	p := newPatient(t)
 	p.instead(cockpitBy(t, p, cortex))
-	came := newSlack(t)
+	came := newPagers(t)
 	p.write(t, "routes.yaml", slackRoutes(t, came.URL))
 	if err := os.Mkdir(filepath.Join(p.dir, "templates"), 0o700); err != nil {
 		t.Fatal(err)
@@ -55,40 +49,45 @@ provision: {targets: [{dashboards: [], alertmanager: routes.yaml}]}
 	startProgram(t, scwatchProgram(t), func(address string) []string {
 		return []string{"serve", "--config.file=" + filepath.Join(p.dir, "scwatch.yaml"), "--web.listen-address=" + address, "--storage.path=" + filepath.Join(p.dir, "data")}
 	}, p.environment(), nil)
-	came.waitFor(t, "the watchdog", `"#WATCHDOG"`)
+	came.waitFor(t, "the watchdog", saying(`"#WATCHDOG"`))
 
 	set := func(privacy string) {
 		p.Update(func(a *simulator.Account) { a.Lookup("shop", "cart").Privacy = privacy })
 	}
 	set("public")
-	came.waitFor(t, "the page about shop/cart", `"#PAGER".*"Anybody on the Internet can call the function cart\.`)
+	came.waitFor(t, "the page about shop/cart", saying(`"#PAGER".*"Anybody on the Internet can call the function cart\.`))
 	if out, code := p.run(t, "doctor", "--config.file=scwatch.yaml"); !strings.Contains(out, "\nok           rules evaluated ") || !strings.Contains(out, "\nok           rules' series ") || !strings.Contains(out, "\nok           push ") {
 		t.Errorf("doctor: exit code %d\n%s", code, out)
 	}
 	set("private")
-	came.waitFor(t, "the end of the page", `"#PAGER".*"Resolved: Anybody on the Internet can call the function cart\.`)
-	if pages := came.all(`"#PAGER"`); len(pages) != 2 {
-		t.Errorf("the pager had %d messages, want the page and its end:\n%s", len(pages), strings.Join(pages, ""))
+	came.waitFor(t, "the end of the page", saying(`"#PAGER".*"Resolved: Anybody on the Internet can call the function cart\.`))
+	if pages := came.all(saying(`"#PAGER"`)); len(pages) != 2 {
+		t.Errorf("the pager had %d messages, want the page and its end: %+v", len(pages), pages)
 	}
 	if out, code := p.run(t, "destroy", "--auto-approve", "--config.file=scwatch.yaml"); code != 0 {
 		t.Errorf("destroy: exit code %d\n%s", code, out)
 	}
 }
 
+// saying matches messages by their text.
+func saying(pattern string) func(notification) bool {
+	wanted := regexp.MustCompile(pattern)
+	return func(n notification) bool { return wanted.MatchString(n.text) }
+}
+
 // startCortex runs one of a single process, with short intervals, and returns its
 // URL.
 func startCortex(t *testing.T, program string) string {
 	dir := t.TempDir()
-	ports := make([]string, 2)
-	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, ports[i], _ = net.SplitHostPort(listener.Addr().String())
-		listener.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	config := strings.NewReplacer("DIR", dir, "HTTP", ports[0], "GRPC", ports[1]).Replace(`
+	_, grpc, _ := net.SplitHostPort(listener.Addr().String())
+	listener.Close()
+	return "http://" + startReadyAt(t, "/ready", program, func(address string) []string {
+		_, port, _ := net.SplitHostPort(address)
+		config := strings.NewReplacer("DIR", dir, "HTTP", port, "GRPC", grpc).Replace(`
 auth_enabled: false
 server: {http_listen_port: HTTP, http_listen_address: 127.0.0.1, grpc_listen_address: 127.0.0.1, grpc_listen_port: GRPC}
 distributor: {shard_by_all_labels: true, ring: {kvstore: {store: inmemory}, instance_addr: 127.0.0.1}}
@@ -102,24 +101,8 @@ frontend_worker: {match_max_concurrent: true}
 alertmanager: {external_url: "http://localhost/alertmanager", enable_api: true, poll_interval: 5s, data_dir: DIR/amdata}
 limits: {ruler_max_rules_per_rule_group: 20, ruler_max_rule_groups_per_tenant: 70}
 `)
-	p := &patient{dir: dir}
-	p.write(t, "cortex.yaml", config)
-	var said bytes.Buffer
-	cmd := exec.Command(program, "-config.file="+dir+"/cortex.yaml", "-target=all,alertmanager")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	base := "http://127.0.0.1:" + ports[0]
-	for end := time.Now().Add(time.Minute); !strings.HasPrefix(fetch(http.MethodGet, base+"/ready"), "200"); time.Sleep(200 * time.Millisecond) {
-		if time.Now().After(end) {
-			cmd.Process.Kill()
-			cmd.Wait()
-			t.Fatalf("cortex is not ready after a minute:\n%s", &said)
-		}
-	}
-	return base
+		return []string{"-config.file=" + writeConfig(t, dir, "cortex.yaml", config), "-target=all,alertmanager"}
+	}, nil, nil)
 }
 
 // cockpitBy puts a Cortex behind the address of the home's data source and behind
@@ -156,50 +139,4 @@ func slackRoutes(t *testing.T, hooks string) string {
 		t.Fatalf("a receiver was not replaced:\n%s", text)
 	}
 	return strings.ReplaceAll(text, "group_interval: 5m", "group_interval: 10s") // the end of a page waits for it
-}
-
-// slack keeps what comes to its webhook.
-type slack struct {
-	*httptest.Server
-
-	mu   sync.Mutex
-	came []string
-}
-
-func newSlack(t *testing.T) *slack {
-	s := &slack{}
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, "ok") // anything else is sent again
-		body, _ := io.ReadAll(r.Body)
-		if !json.Valid(body) {
-			t.Errorf("no JSON came: %s", body)
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.came = append(s.came, string(body))
-	}))
-	t.Cleanup(s.Close)
-	return s
-}
-
-// all are the messages that match a pattern.
-func (s *slack) all(pattern string) (found []string) {
-	wanted := regexp.MustCompile(pattern)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, message := range s.came {
-		if wanted.MatchString(message) {
-			found = append(found, message)
-		}
-	}
-	return found
-}
-
-func (s *slack) waitFor(t *testing.T, what, pattern string) {
-	t.Helper()
-	for end := time.Now().Add(4 * time.Minute); len(s.all(pattern)) == 0; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come; what came:\n%s", what, strings.Join(s.all(``), ""))
-		}
-	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -286,7 +287,8 @@ type notification struct {
 	GroupLabels      map[string]string
 	Alerts           []struct{ Labels, Annotations map[string]string }
 
-	at time.Time
+	at   time.Time
+	text string // all of it
 }
 
 func pageAbout(function, status string) func(notification) bool {
@@ -309,9 +311,11 @@ type pagers struct {
 
 func newPagers(t testing.TB) *pagers {
 	p := &pagers{}
-	p.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		n := notification{at: time.Now()}
-		if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "ok") // a receiver of Slack's kind sends again after anything else
+		body, _ := io.ReadAll(r.Body)
+		n := notification{at: time.Now(), text: string(body)}
+		if err := json.Unmarshal(body, &n); err != nil {
 			t.Error(err)
 		}
 		p.mu.Lock()
